@@ -1,0 +1,22 @@
+/* Writing JSON as Python's json.dumps(ensure_ascii=False) does.
+ *
+ * Appends to an hd_buf. Chat prompts hold tool schemas in exactly this form, so every byte counts:
+ * separators ", " and ": ", insertion order, non-ASCII raw, only \" \\ \n \r \t \b \f and \u00xx
+ * escaped, floats as Python's repr. */
+#ifndef HD_BASE_JSONW_H
+#define HD_BASE_JSONW_H
+
+#include "base/buf.h"
+#include "base/json.h"
+
+/** "s" with quotes and escapes. */
+void hd_jsonw_str(hd_buf *out, hd_str s);
+/** A number token as Python prints it after parsing: integers keep their digits (-0 becomes 0),
+ *  floats become repr(float(text)); NaN, Infinity and overflow print as Python does. */
+void hd_jsonw_number(hd_buf *out, hd_str text);
+/** repr(x): shortest digits that round-trip, exponent form iff < 1e-4 or >= 1e16. */
+void hd_jsonw_f64(hd_buf *out, double x);
+/** A whole tree, one line. */
+void hd_jsonw_value(hd_buf *out, const hd_json *value);
+
+#endif

@@ -1,0 +1,13 @@
+/* The commands of the program: one file each, named after the command. */
+#ifndef HD_CLI_COMMANDS_H
+#define HD_CLI_COMMANDS_H
+
+/* X(name, function, one line of help). A command gets argv[0] = its own name and returns the exit
+ * status: 0, 1 (it failed, and said why on stderr), 2 (wrong usage). */
+#define HD_COMMANDS(X)
+
+#define HD_DECLARE(name, function, help) int function(int argc, char **argv);
+HD_COMMANDS(HD_DECLARE)
+#undef HD_DECLARE
+
+#endif
