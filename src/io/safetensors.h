@@ -1,0 +1,87 @@
+/* One safetensors file: read by mapping, written tensor by tensor.
+ *
+ * The format: 8 bytes little-endian header length, a JSON object (name -> dtype, shape,
+ * data_offsets, and an optional "__metadata__"), then the tensors' bytes, little-endian. Reading
+ * maps the file and hands out views into the mapping; nothing is copied. All numbers come from
+ * outside: each is bounded and checked for overflow before it is used, and a view always lies
+ * inside the file. Not here: which tensors a model needs (model/names.h), several files
+ * (io/ckpt.h). */
+#ifndef HD_IO_SAFETENSORS_H
+#define HD_IO_SAFETENSORS_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/dtype.h"
+#include "base/status.h"
+#include "base/str.h"
+#include "io/defect.h"
+
+#define HD_ST_MAX_RANK   8
+#define HD_ST_MAX_HEADER (100u * 1000u * 1000u) /* bytes, as the safetensors library */
+
+typedef struct hd_st_tensor {
+    hd_str name;
+    hd_dtype dtype;
+    int32_t rank;                  /* 0..HD_ST_MAX_RANK; 0 is a scalar */
+    int64_t shape[HD_ST_MAX_RANK]; /* [rank], row-major, each >= 0 */
+    uint64_t offset;               /* first byte, from the start of the data */
+    uint64_t n_bytes;
+    const uint8_t *data; /* n_bytes in the mapping, not aligned; NULL with HD_ST_HEADERS */
+} hd_st_tensor;
+
+enum {
+    HD_ST_HEADERS = 1 /* the file may end anywhere after its header; no tensor has data */
+};
+
+typedef struct hd_st hd_st;
+
+/** Map a file and check its header.
+ *  @param flags 0 or HD_ST_HEADERS.   @param defects may be NULL: then the first defect fails.
+ *  With a list, tensors with defects are left out, and a file without a readable header has no
+ *  tensors. Overlaps and gaps are defects that leave the tensors usable.
+ *  @return HD_E_NOTFOUND, HD_E_IO, HD_E_NOMEM, and in strict mode HD_E_FORMAT. */
+hd_status hd_st_open(const char *path, unsigned flags, hd_defects *defects, hd_st **out,
+                     hd_err *err) HD_WARN_UNUSED;
+void hd_st_close(hd_st *st);
+
+/** Tensors in the order of their offsets. */
+size_t hd_st_count(const hd_st *st);
+const hd_st_tensor *hd_st_at(const hd_st *st, size_t i);
+/** By name; NULL if there is none. Linear: for files with few tensors. */
+const hd_st_tensor *hd_st_find(const hd_st *st, hd_str name);
+/** Tensors whose offset is not a multiple of their element size (allowed: copy before use). */
+size_t hd_st_unaligned(const hd_st *st);
+
+/* ---- writing ---- */
+
+typedef struct hd_st_writer hd_st_writer;
+
+enum {
+    HD_ST_WRITE_SPARSE = 2 /* bytes never put stay holes, read as zero; else they are an error */
+};
+
+/** The order of use: create, add every tensor, begin, put their bytes in any order, finish,
+ *  destroy. Nothing is at `path` before finish has renamed the finished file there. */
+hd_st_writer *hd_st_writer_create(void);
+/** Removes what begin made unless finish has succeeded. */
+void hd_st_writer_destroy(hd_st_writer *w);
+
+/** Declare a tensor; its index is the number of tensors declared before. Data lies in the order of
+ *  declaration, without gaps.
+ *  @param shape [rank].   @return HD_E_ARG (rank, a negative size, a duplicate is not checked),
+ *  HD_E_LIMIT (header or data too large). */
+hd_status hd_st_writer_add(hd_st_writer *w, hd_str name, hd_dtype dtype, int rank,
+                           const int64_t *shape, hd_err *err) HD_WARN_UNUSED;
+/** Write the header to a file beside `path`.
+ *  @param flags 0, HD_ST_WRITE_SPARSE, or HD_ST_HEADERS (the file will end after its header). */
+hd_status hd_st_writer_begin(hd_st_writer *w, const char *path, unsigned flags,
+                             hd_err *err) HD_WARN_UNUSED;
+/** Write n bytes at `offset` within tensor `i`. May be called from several threads at a time.
+ *  @return HD_E_ARG outside the tensor; HD_E_IO. */
+hd_status hd_st_writer_put(hd_st_writer *w, size_t i, uint64_t offset, const void *data, size_t n,
+                           hd_err *err) HD_WARN_UNUSED;
+/** Check that every byte was put (unless sparse or headers only), flush, rename to `path`. */
+hd_status hd_st_writer_finish(hd_st_writer *w, hd_err *err) HD_WARN_UNUSED;
+
+#endif
