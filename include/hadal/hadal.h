@@ -19,9 +19,9 @@ extern "C" {
 #define HD_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define HD_API           __attribute__((visibility("default")))
-#define HD_WARN_UNUSED   __attribute__((warn_unused_result))
-#define HD_PRINTF(f, a)  __attribute__((format(printf, f, a)))
+#define HD_API          __attribute__((visibility("default")))
+#define HD_WARN_UNUSED  __attribute__((warn_unused_result))
+#define HD_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
 #define HD_API
 #define HD_WARN_UNUSED

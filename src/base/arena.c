@@ -13,7 +13,10 @@ struct hd_arena_block {
     HD_ALIGNED(16) char data[];
 };
 
-void hd_arena_init(hd_arena *a, size_t max_bytes) { *a = (hd_arena){.max_bytes = max_bytes}; }
+void hd_arena_init(hd_arena *a, size_t max_bytes)
+{
+    *a = (hd_arena){.max_bytes = max_bytes};
+}
 
 static void free_blocks(hd_arena_block *b)
 {

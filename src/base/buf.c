@@ -5,7 +5,10 @@
 
 #include "base/mem.h"
 
-void hd_buf_init(hd_buf *b, size_t max_bytes) { *b = (hd_buf){.max = max_bytes}; }
+void hd_buf_init(hd_buf *b, size_t max_bytes)
+{
+    *b = (hd_buf){.max = max_bytes};
+}
 
 void hd_buf_deinit(hd_buf *b)
 {
@@ -51,9 +54,18 @@ void hd_buf_add(hd_buf *b, const void *src, size_t n)
     b->ptr[b->len] = '\0';
 }
 
-void hd_buf_add_str(hd_buf *b, hd_str s) { hd_buf_add(b, s.ptr, s.len); }
-void hd_buf_addz(hd_buf *b, const char *s) { hd_buf_add(b, s, strlen(s)); }
-void hd_buf_addc(hd_buf *b, char c) { hd_buf_add(b, &c, 1); }
+void hd_buf_add_str(hd_buf *b, hd_str s)
+{
+    hd_buf_add(b, s.ptr, s.len);
+}
+void hd_buf_addz(hd_buf *b, const char *s)
+{
+    hd_buf_add(b, s, strlen(s));
+}
+void hd_buf_addc(hd_buf *b, char c)
+{
+    hd_buf_add(b, &c, 1);
+}
 
 void hd_buf_addf(hd_buf *b, const char *fmt, ...)
 {

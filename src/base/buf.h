@@ -32,7 +32,10 @@ void hd_buf_addf(hd_buf *b, const char *fmt, ...) HD_PRINTF(2, 3);
 /** Room for n more bytes at ptr + len, not counted yet; NULL when the buffer has failed. */
 char *hd_buf_room(hd_buf *b, size_t n);
 
-static inline hd_str hd_buf_str(const hd_buf *b) { return (hd_str){b->ptr, b->len}; }
+static inline hd_str hd_buf_str(const hd_buf *b)
+{
+    return (hd_str){b->ptr, b->len};
+}
 
 /** HD_OK, HD_E_LIMIT (max reached) or HD_E_NOMEM; `what` names the content in the error. */
 hd_status hd_buf_status(const hd_buf *b, const char *what, hd_err *err) HD_WARN_UNUSED;

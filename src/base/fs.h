@@ -25,7 +25,7 @@ hd_status hd_fs_read_all(const char *path, hd_buf *out, hd_err *err) HD_WARN_UNU
 hd_status hd_fs_write_atomic(const char *path, hd_str data, hd_err *err) HD_WARN_UNUSED;
 
 /** dir + "/" + name into out. HD_E_LIMIT when it does not fit. */
-hd_status hd_fs_join(const char *dir, const char *name, char *out, size_t out_size, hd_err *err)
-    HD_WARN_UNUSED;
+hd_status hd_fs_join(const char *dir, const char *name, char *out, size_t out_size,
+                     hd_err *err) HD_WARN_UNUSED;
 
 #endif

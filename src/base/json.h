@@ -38,9 +38,9 @@ struct hd_json {
 };
 
 typedef struct hd_json_opts {
-    int max_depth;          /* 0 = 128 */
-    bool allow_duplicates;  /* as Python: place of the first, value of the last; else refused */
-    bool python_constants;  /* also NaN, Infinity, -Infinity (kind NUMBER, text as written) */
+    int max_depth;         /* 0 = 128 */
+    bool allow_duplicates; /* as Python: place of the first, value of the last; else refused */
+    bool python_constants; /* also NaN, Infinity, -Infinity (kind NUMBER, text as written) */
 } hd_json_opts;
 
 /** Parse exactly one value with white space around it.
@@ -60,16 +60,16 @@ void hd_json_path(const hd_json *node, char *out, size_t out_size);
  *  the member is missing or of another kind. Integers must have no fraction or exponent. */
 hd_status hd_json_get_i64(const hd_json *obj, const char *key, int64_t min, int64_t max,
                           int64_t *out, hd_err *err) HD_WARN_UNUSED;
-hd_status hd_json_get_f64(const hd_json *obj, const char *key, double *out, hd_err *err)
-    HD_WARN_UNUSED;
-hd_status hd_json_get_bool(const hd_json *obj, const char *key, bool *out, hd_err *err)
-    HD_WARN_UNUSED;
-hd_status hd_json_get_str(const hd_json *obj, const char *key, hd_str *out, hd_err *err)
-    HD_WARN_UNUSED;
+hd_status hd_json_get_f64(const hd_json *obj, const char *key, double *out,
+                          hd_err *err) HD_WARN_UNUSED;
+hd_status hd_json_get_bool(const hd_json *obj, const char *key, bool *out,
+                           hd_err *err) HD_WARN_UNUSED;
+hd_status hd_json_get_str(const hd_json *obj, const char *key, hd_str *out,
+                          hd_err *err) HD_WARN_UNUSED;
 
 /** A NUMBER node as an integer; HD_E_FORMAT if it has a fraction or exponent, or is outside. */
-hd_status hd_json_i64(const hd_json *node, int64_t min, int64_t max, int64_t *out, hd_err *err)
-    HD_WARN_UNUSED;
+hd_status hd_json_i64(const hd_json *node, int64_t min, int64_t max, int64_t *out,
+                      hd_err *err) HD_WARN_UNUSED;
 /** A NUMBER node as a double, independent of the locale. */
 hd_status hd_json_f64(const hd_json *node, double *out, hd_err *err) HD_WARN_UNUSED;
 

@@ -6,7 +6,10 @@
 
 static _Atomic long fail_after = -1;
 
-void hd_mem_fail_after(long n) { atomic_store(&fail_after, n); }
+void hd_mem_fail_after(long n)
+{
+    atomic_store(&fail_after, n);
+}
 
 static bool injected_failure(void)
 {
@@ -50,4 +53,7 @@ char *hd_mem_strdup(const char *s)
     return memcpy(hd_mem_calloc(n, 1), s, n);
 }
 
-void hd_mem_free(void *p) { free(p); }
+void hd_mem_free(void *p)
+{
+    free(p);
+}

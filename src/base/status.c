@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const char *const names[] = {
-    "OK",         "E_ARG",   "E_NOMEM",     "E_IO",      "E_FORMAT", "E_UNSUPPORTED", "E_NOTFOUND",
-    "E_LIMIT",    "E_BUSY",  "E_CANCELLED", "E_TIMEOUT", "E_DEVICE", "E_PEER",        "E_AUTH",
-    "E_BUG",
+    "OK",         "E_ARG",   "E_NOMEM", "E_IO",        "E_FORMAT",  "E_UNSUPPORTED",
+    "E_NOTFOUND", "E_LIMIT", "E_BUSY",  "E_CANCELLED", "E_TIMEOUT", "E_DEVICE",
+    "E_PEER",     "E_AUTH",  "E_BUG",
 };
 
 const char *hd_status_name(hd_status code)

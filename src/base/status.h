@@ -26,7 +26,7 @@ HD_NORETURN void hd_assert_failed(const char *expr, const char *file, int line);
 
 #define HD_SET_ERR(err, code, ...) hd_err_set((err), (code), __FILE__, __LINE__, __VA_ARGS__)
 
-#define HD_FAIL(err, code, ...) return HD_SET_ERR(err, code, __VA_ARGS__)
+#define HD_FAIL(err, code, ...)    return HD_SET_ERR(err, code, __VA_ARGS__)
 
 #define HD_TRY(expr)                                                                               \
     do {                                                                                           \

@@ -27,7 +27,10 @@ static inline bool hd_str_eq(hd_str a, hd_str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-static inline bool hd_str_eqz(hd_str a, const char *b) { return hd_str_eq(a, hd_str_from(b)); }
+static inline bool hd_str_eqz(hd_str a, const char *b)
+{
+    return hd_str_eq(a, hd_str_from(b));
+}
 
 static inline bool hd_str_starts(hd_str s, hd_str prefix)
 {
@@ -41,7 +44,10 @@ static inline bool hd_str_ends(hd_str s, hd_str suffix)
 }
 
 /** s without its first n bytes; n ≤ s.len. */
-static inline hd_str hd_str_skip(hd_str s, size_t n) { return (hd_str){s.ptr + n, s.len - n}; }
+static inline hd_str hd_str_skip(hd_str s, size_t n)
+{
+    return (hd_str){s.ptr + n, s.len - n};
+}
 
 /** Index of the first occurrence of `needle` (not empty) at or after `from`; s.len if none. */
 static inline size_t hd_str_find(hd_str s, hd_str needle, size_t from)

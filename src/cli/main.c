@@ -20,7 +20,9 @@ static void print_usage(FILE *to)
     fprintf(to, "hadal %s: runs the DeepSeek-V4 models on this machine\n\n", hd_version());
     fprintf(to, "usage: hadal COMMAND [OPTION...]\n\ncommands:\n");
     for (const command *c = commands; c->name; c++) fprintf(to, "  %-10s %s\n", c->name, c->help);
-    fprintf(to, "\n'hadal COMMAND --help' explains a command. Start with: hadal run DIR -p \"Hello\"\n");
+    fprintf(
+        to,
+        "\n'hadal COMMAND --help' explains a command. Start with: hadal run DIR -p \"Hello\"\n");
 }
 
 int main(int argc, char **argv)
