@@ -29,7 +29,7 @@ struct hd_json {
     hd_json_kind kind;
     bool truth;           /* HD_JSON_BOOL */
     hd_str key;           /* decoded member name when the parent is an object */
-    hd_str text;          /* string: decoded; number: as written; else the source text */
+    hd_str text;          /* string: decoded; all else: the source text */
     const hd_json *child; /* array or object: first element */
     const hd_json *next;  /* next element of the parent */
     const hd_json *parent;
@@ -72,6 +72,10 @@ hd_status hd_json_i64(const hd_json *node, int64_t min, int64_t max, int64_t *ou
                       hd_err *err) HD_WARN_UNUSED;
 /** A NUMBER node as a double, independent of the locale. */
 hd_status hd_json_f64(const hd_json *node, double *out, hd_err *err) HD_WARN_UNUSED;
+
+/** The text of a number (also NaN, Infinity) as the nearest double; overflow gives infinity.
+ *  False only when a token longer than a line finds no memory. */
+bool hd_json_number_f64(hd_str text, double *out);
 
 /** "a string", "an object" ...: for error texts. */
 const char *hd_json_kind_name(hd_json_kind kind);

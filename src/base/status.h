@@ -26,7 +26,8 @@ HD_NORETURN void hd_assert_failed(const char *expr, const char *file, int line);
 
 #define HD_SET_ERR(err, code, ...) hd_err_set((err), (code), __FILE__, __LINE__, __VA_ARGS__)
 
-#define HD_FAIL(err, code, ...)    return HD_SET_ERR(err, code, __VA_ARGS__)
+/* Returns `code` itself, so that the compiler sees that a failure is never HD_OK. */
+#define HD_FAIL(err, code, ...) return (void)HD_SET_ERR(err, code, __VA_ARGS__), (code)
 
 #define HD_TRY(expr)                                                                               \
     do {                                                                                           \
