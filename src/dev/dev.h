@@ -107,10 +107,11 @@ typedef struct hd_dev_stream_ops {
 /* The ops. X(name): params struct hd_<name>_params in params.h, enum HD_OP_<name>. */
 #define HD_MANDATORY_OPS(X)                                                                        \
     X(embed)                                                                                       \
-    X(gather_rows) X(scatter_rows) X(add) X(stream_mean) X(rms_norm) X(q_norm) X(rope)             \
-        X(hadamard_quant) X(quantize_act) X(linear) X(kv_pack) X(index_pack) X(compress_pool)      \
-            X(index_score) X(top_k) X(attention) X(route) X(moe_group) X(grouped_linear) X(swiglu) \
-                X(combine) X(hc_mix) X(hc_collapse) X(hc_merge) X(argmax) X(find_nonfinite)
+    X(gather_rows)                                                                                 \
+    X(scatter_rows) X(add) X(stream_mean) X(rms_norm) X(q_norm) X(rope) X(hadamard_quant)          \
+        X(quantize_act) X(linear) X(kv_pack) X(index_pack) X(compress_pool) X(index_score)         \
+            X(top_k) X(attention) X(route) X(moe_group) X(grouped_linear) X(swiglu) X(combine)     \
+                X(hc_mix) X(hc_collapse) X(hc_merge) X(argmax) X(find_nonfinite)
 #define HD_FUSED_OPS(X)                                                                            \
     X(hc_pre) X(rms_norm_quant) X(q_norm_rope) X(kv_norm_rope_pack) X(index_topk) X(moe_experts)
 #define HD_OPS(X) HD_MANDATORY_OPS(X) HD_FUSED_OPS(X)
@@ -128,14 +129,18 @@ typedef struct hd_dev_ops {
 #undef HD_OP_SLOT
 } hd_dev_ops;
 
-/** A kind of device. One constant per backend; `ref`, `cpu`, `trace`, `skel` are linked in. */
+/** A kind of device. One constant hd_backend_<name> per backend; `ref`, `cpu`, `trace`, `defer`
+ *  and `skel` are linked in. */
 typedef struct hd_backend {
     int abi;           /* HD_DEV_ABI */
     const char *name;  /* "cpu" */
     const char *about; /* one line for people */
-    /** Better backends score higher; 0 = cannot be used on this machine. */
+    bool wraps;        /* opened as "name:inner" only */
+    /** Better backends score higher; 0 = cannot be used on this machine, or only by name. */
     int (*score)(void);
-    /** Fill the tables of a new device. `inner` is what a wrapping backend wraps, else NULL. */
+    /** Fill the tables of a new device; `backend`, `props.name`, `composed` and the fused ops left
+     *  NULL are filled afterwards. The options are never NULL. `inner` is what a wrapping backend
+     *  wraps, else NULL; when open succeeds, the wrapper owns it and its close closes it too. */
     hd_status (*open)(const hd_dev_opts *, hd_dev *inner, hd_dev **out, hd_err *);
     void (*close)(hd_dev *);
 } hd_backend;
@@ -147,7 +152,8 @@ struct hd_dev {
     hd_dev_mem_ops mem;
     hd_dev_stream_ops stream;
     hd_dev_ops ops; /* no NULL after hd_dev_open */
-    /** Bytes that `op` needs at params->work for these (or smaller) shapes. */
+    /** Bytes that a fused op of the backend's own needs at params->work for these (or smaller)
+     *  shapes; NULL: none of them needs any. Callers use hd_dev_work_bytes. */
     size_t (*work_bytes)(const hd_dev *, hd_op op, const void *params);
     /** Bytes of a quantised activation matrix [rows, cols]. */
     size_t (*act_bytes)(const hd_dev *, int64_t rows, int64_t cols);
@@ -161,9 +167,14 @@ struct hd_stream {
 
 /** Open by name: "cpu", "ref", "skel", or a wrapper and what it wraps: "trace:cpu" (checks shapes,
  *  logs calls), "defer:ref" (runs nothing before a sync, and overwrites what was uploaded).
- *  Optional ops that the backend lacks are composed. */
+ *  Optional ops that the backend lacks are composed. `opts` may be NULL. HD_E_NOTFOUND: no such
+ *  backend; HD_E_ARG: a name that makes no sense; HD_E_UNSUPPORTED: not usable here. */
 hd_status hd_dev_open(const char *name, const hd_dev_opts *opts, hd_dev **out,
                       hd_err *err) HD_WARN_UNUSED;
+/** The same for a backend that is not linked in (a loaded module, a test). `inner`: only where the
+ *  backend wraps; taken over on success. */
+hd_status hd_dev_open_backend(const hd_backend *backend, const hd_dev_opts *opts, hd_dev *inner,
+                              hd_dev **out, hd_err *err) HD_WARN_UNUSED;
 void hd_dev_close(hd_dev *dev); /* NULL is allowed; streams and memory must be gone */
 
 /** The i-th linked-in backend, NULL behind the last. */
