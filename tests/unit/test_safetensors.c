@@ -118,10 +118,10 @@ static const bad_case bad_cases[] = {
     {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,3]}}", 3, HD_DEFECT_BAD_OFFSETS,
      "'a': 'data_offsets' [0, 3] do not hold the 4 bytes of its shape, in 'f'"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[9],\"data_offsets\":[0,9]}}", 8, HD_DEFECT_SHORT_FILE,
-     "'f': ends after 67 bytes, tensor 'a' needs 68"},
+     "'f': ends after 69 bytes, tensor 'a' needs 70"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],"
      "\"data_offsets\":[9223372036854775806,9223372036854775807]}}",
-     1, HD_DEFECT_SHORT_FILE, "'f': ends after 95 bytes, tensor 'a' needs 9223372036854775901"},
+     1, HD_DEFECT_SHORT_FILE, "'f': ends after 98 bytes, tensor 'a' needs 9223372036854775904"},
 };
 
 static void test_bad_headers(void **state)
