@@ -55,10 +55,10 @@ float hd_f32_from_e4m3(hd_e4m3 q);
 hd_e4m3 hd_e4m3_from_f32(float x);
 /** Code 0…15 (spec 2.6). */
 float hd_f32_from_e2m1(unsigned code);
-/** Nearest even on the code; |x| ≤ 6 by contract (larger saturates). */
+/** Nearest even on the code; |x| ≤ 6 by contract (larger saturates, NaN too: its scale is NaN). */
 unsigned hd_e2m1_from_f32(float x);
 
-/** 2^ceil(log2(f32(a · f32(1/m)))) on the bits (spec 3.1); a > 0. */
+/** 2^ceil(log2(f32(a · f32(1/m)))) on the bits (spec 3.1); a > 0. Infinity and NaN give NaN. */
 float hd_pow2ceil(float a, float inv_m);
 /** The e8m0 byte of a power of two within 2^-127 … 2^127. */
 hd_e8m0 hd_e8m0_from_pow2(float s);
