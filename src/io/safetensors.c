@@ -161,10 +161,10 @@ static hd_status report_layout(const reader *r)
     hd_st *st = r->st;
     uint64_t end = 0, gap_bytes = 0;
     const hd_st_tensor *last = NULL; /* the one that reaches `end` */
-    bool any_bad = false;
+    bool is_certain = true;
     for (size_t i = 0; i < st->n; i++) {
         const hd_st_tensor *t = &st->tensors[i];
-        any_bad |= t->is_bad;
+        is_certain &= !t->is_bad && (t->data || (r->flags & HD_ST_HEADERS));
         if (t->is_bad || t->n_bytes == 0) continue;
         uint64_t t_end = t->offset + t->n_bytes;
         if (t->offset < end)
@@ -180,7 +180,7 @@ static hd_status report_layout(const reader *r)
         }
     }
     if (!(r->flags & HD_ST_HEADERS) && st->data_len > end) gap_bytes += st->data_len - end;
-    if (gap_bytes == 0 || any_bad) return HD_OK;
+    if (gap_bytes == 0 || !is_certain) return HD_OK;
     return hd_defect_report(r->defects, HD_DEFECT_GAP, file_str(r), r->err,
                             "%llu bytes belong to no tensor", (unsigned long long)gap_bytes);
 }
