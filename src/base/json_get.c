@@ -35,34 +35,38 @@ static size_t index_in_parent(const hd_json *node)
     return i;
 }
 
-/* Keys may hold anything; a path is for people. */
-static size_t add_key(char *out, size_t room, hd_str key, bool is_first)
+/* Append `part` to the text of length *n; false when not all of it fits. Keys may hold anything,
+ * and a path is for people, so control characters become '?'. */
+static bool append(char *out, size_t out_size, size_t *n, hd_str part)
 {
-    size_t n = 0;
-    key = hd_utf8_cut(key, room > 2 ? room - 2 : 0);
-    if (!is_first && n + 1 < room) out[n++] = '.';
-    for (size_t i = 0; i < key.len && n + 1 < room; i++)
-        out[n++] = (unsigned char)key.ptr[i] < 0x20 ? '?' : key.ptr[i];
-    out[n] = '\0';
-    return n;
+    hd_str fits = hd_utf8_cut(part, out_size - 1 - *n);
+    for (size_t i = 0; i < fits.len; i++)
+        out[(*n)++] = (unsigned char)fits.ptr[i] < 0x20 ? '?' : fits.ptr[i];
+    out[*n] = '\0';
+    return fits.len == part.len;
+}
+
+static bool append_key(char *out, size_t out_size, size_t *n, hd_str key)
+{
+    return append(out, out_size, n, *n ? HD_STR(".") : HD_STR("")) && append(out, out_size, n, key);
 }
 
 void hd_json_path(const hd_json *node, char *out, size_t out_size)
 {
     size_t depth = 0, n = 0;
-    if (out_size == 0) return;
-    out[0] = '\0';
+    bool fits = out_size > 0;
+    if (fits) out[0] = '\0';
     for (const hd_json *p = node; p->parent; p = p->parent) depth++;
-    while (depth-- > 0 && n + 1 < out_size) {
+    while (fits && depth-- > 0) {
         const hd_json *p = node;
         for (size_t i = 0; i < depth; i++) p = p->parent;
         if (p->parent->kind == HD_JSON_OBJECT) {
-            n += add_key(out + n, out_size - n, p->key, n == 0);
-            continue;
+            fits = append_key(out, out_size, &n, p->key);
+        } else {
+            char index[32];
+            snprintf(index, sizeof index, "[%zu]", index_in_parent(p));
+            fits = append(out, out_size, &n, hd_str_from(index));
         }
-        int wrote = snprintf(out + n, out_size - n, "[%zu]", index_in_parent(p));
-        if (wrote < 0 || (size_t)wrote >= out_size - n) return;
-        n += (size_t)wrote;
     }
 }
 
@@ -95,7 +99,7 @@ static hd_status get_kind(const hd_json *obj, const char *key, hd_json_kind kind
     if (obj && err) {
         hd_json_path(obj, err->path, sizeof err->path);
         size_t n = strlen(err->path);
-        add_key(err->path + n, sizeof err->path - n, hd_str_from(key), n == 0);
+        append_key(err->path, sizeof err->path, &n, hd_str_from(key));
     }
     return HD_E_FORMAT;
 }
