@@ -30,6 +30,8 @@ size_t hd_utf8_valid_prefix(hd_str s);
 
 /** `s`, or its longest start of at most max_bytes that splits no code point; for excerpts. */
 hd_str hd_utf8_cut(hd_str s, size_t max_bytes);
+/** printf arguments for "%.*s" of at most 120 bytes of `s`; evaluates it twice. */
+#define HD_STR_CUT(s) HD_STR_ARG(hd_utf8_cut((s), 120))
 
 /** Encode a scalar value (no surrogate, <= U+10FFFF) into out; returns the 1..4 bytes used. */
 size_t hd_utf8_put(char out[4], uint32_t cp);

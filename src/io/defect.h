@@ -15,9 +15,6 @@
 #include "base/str.h"
 #include "base/utf8.h"
 
-/** printf arguments for "%.*s" of a text that a file holds: at most 120 bytes of it. */
-#define HD_STR_CUT(s) HD_STR_ARG(hd_utf8_cut((s), 120))
-
 /* X(enum suffix, code, status of the error in strict mode) */
 #define HD_DEFECT_CODES(X)                                                                         \
     X(BAD_CONFIG, "bad_config", HD_E_FORMAT) /* config.json does not follow its form */            \

@@ -99,7 +99,7 @@ typedef struct hd_config {
     int32_t dspark_target_ids[HD_MAX_TARGETS]; /* layers, ascending, each < n_layers */
 
     hd_expert_dtype expert_dtype;
-    hd_chat_release chat_release; /* from the key "hadal": {"chat_release"}, else 0731 iff DSpark */
+    hd_chat_release chat_release; /* our key "hadal.chat_release", else 0731 iff DSpark */
 } hd_config;
 
 /** Read and check the text of a config.json.

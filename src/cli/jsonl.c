@@ -1,0 +1,79 @@
+/* Rows from standard input to standard output: see jsonl.h. */
+#include "cli/jsonl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES ((size_t)256 << 20)
+#define TREE_MAX_BYTES ((size_t)4 << 30)
+#define READ_BYTES     ((size_t)64 << 10)
+
+typedef struct run {
+    hd_jsonl_answer *answer;
+    void *ctx;
+    hd_arena tree;
+    hd_buf in, out;
+    size_t line_no;
+} run;
+
+static hd_status answer_line(run *r, hd_str line, hd_err *err)
+{
+    const hd_json *row;
+    while (line.len && strchr(" \t\r", line.ptr[line.len - 1])) line.len--;
+    if (line.len == 0) return HD_OK;
+    hd_arena_reset(&r->tree);
+    hd_buf_reset(&r->out);
+    HD_TRY(hd_json_parse(line, NULL, &r->tree, &row, err));
+    HD_TRY(r->answer(r->ctx, row, &r->out, err));
+    hd_buf_addc(&r->out, '\n');
+    HD_TRY(hd_buf_status(&r->out, "the output row", err));
+    if (fwrite(r->out.ptr, 1, r->out.len, stdout) == r->out.len) return HD_OK;
+    HD_FAIL(err, HD_E_IO, "cannot write to standard output: %s", strerror(errno));
+}
+
+/* Answer each complete line in r->in, and keep the rest. */
+static hd_status answer_lines(run *r, hd_err *err)
+{
+    hd_str rest = hd_buf_str(&r->in);
+    for (;;) {
+        size_t n = hd_str_find(rest, HD_STR("\n"), 0);
+        if (n == rest.len) break;
+        r->line_no++;
+        HD_TRY(answer_line(r, (hd_str){rest.ptr, n}, err));
+        rest = hd_str_skip(rest, n + 1);
+    }
+    if (rest.len) memmove(r->in.ptr, rest.ptr, rest.len);
+    r->in.len = rest.len;
+    if (fflush(stdout) == 0) return HD_OK;
+    HD_FAIL(err, HD_E_IO, "cannot write to standard output: %s", strerror(errno));
+}
+
+static hd_status run_all(run *r, hd_err *err)
+{
+    for (;;) {
+        char *dst = hd_buf_room(&r->in, READ_BYTES);
+        if (!dst) return hd_buf_status(&r->in, "the line", err);
+        ssize_t n = read(STDIN_FILENO, dst, READ_BYTES);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) HD_FAIL(err, HD_E_IO, "cannot read standard input: %s", strerror(errno));
+        if (n == 0 && r->in.len == 0) return HD_OK;
+        if (n == 0) hd_buf_addc(&r->in, '\n'); /* a last line without its end */
+        r->in.len += (size_t)n;
+        if (n == 0 || memchr(dst, '\n', (size_t)n)) HD_TRY(answer_lines(r, err));
+    }
+}
+
+hd_status hd_jsonl_run(hd_jsonl_answer *answer, void *ctx, hd_err *err)
+{
+    run r = {.answer = answer, .ctx = ctx};
+    hd_arena_init(&r.tree, TREE_MAX_BYTES);
+    hd_buf_init(&r.in, LINE_MAX_BYTES);
+    hd_buf_init(&r.out, 8 * LINE_MAX_BYTES);
+    hd_status status = run_all(&r, err);
+    if (status != HD_OK) hd_err_context(err, status, "line %zu of the input", r.line_no + 1);
+    hd_buf_deinit(&r.out);
+    hd_buf_deinit(&r.in);
+    hd_arena_deinit(&r.tree);
+    return status;
+}
