@@ -133,14 +133,23 @@ hd_status hd_dev_open_backend(const hd_backend *b, const hd_dev_opts *opts, hd_d
     return HD_OK;
 }
 
+static hd_status fail_unknown(hd_str name, hd_err *err)
+{
+    char known[256];
+    size_t n = 0;
+    const hd_backend *b;
+    for (int i = 0; (b = hd_backend_at(i)) && n < sizeof known; i++)
+        n +=
+            (size_t)snprintf(known + n, sizeof known - n, " %s%s", b->name, b->wraps ? ":..." : "");
+    HD_FAIL(err, HD_E_NOTFOUND, "unknown device '%.*s', expected one of%s", HD_STR_ARG(name),
+            known);
+}
+
 static hd_status open_named(hd_str name, const hd_dev_opts *opts, hd_dev **out, hd_err *err)
 {
     size_t colon = hd_str_find(name, HD_STR(":"), 0);
     const hd_backend *b = find_backend((hd_str){name.ptr, colon});
-    if (!b)
-        HD_FAIL(err, HD_E_NOTFOUND,
-                "unknown device '%.*s', expected the name of a backend or 'trace:NAME'",
-                HD_STR_ARG(name));
+    if (!b) return fail_unknown(name, err);
     hd_dev *inner = NULL;
     if (colon < name.len) HD_TRY(open_named(hd_str_skip(name, colon + 1), opts, &inner, err));
     hd_status st = hd_dev_open_backend(b, opts, inner, out, err);

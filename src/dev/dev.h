@@ -65,12 +65,12 @@ typedef struct hd_dev_props {
 typedef struct hd_dev_mem_ops {
     /** 256-byte aligned, content undefined. HD_E_NOMEM. Not on the step path. */
     hd_status (*alloc)(hd_dev *, size_t bytes, void **out, hd_err *);
-    void (*free)(hd_dev *, void *);
+    void (*free)(hd_dev *, void *); /* NULL is allowed */
     /** Small constant data (norm weights, sinks, tables). Where `maps_host`, and `host` is aligned
      *  to `align` bytes, *out may be `host` itself: it must outlive the device. Else a copy. */
     hd_status (*adopt)(hd_dev *, const void *host, size_t bytes, size_t align, const void **out,
                        hd_err *);
-    void (*release)(hd_dev *, const void *adopted);
+    void (*release)(hd_dev *, const void *adopted); /* NULL is allowed */
     /** Host to device, in stream order; `src` is read during the call. */
     hd_status (*upload)(hd_stream *, void *dst, const void *src, size_t bytes);
     /** Device to host, in stream order; `dst` is written by the time of the next sync. */
@@ -108,10 +108,11 @@ typedef struct hd_dev_stream_ops {
 #define HD_MANDATORY_OPS(X)                                                                        \
     X(embed)                                                                                       \
     X(gather_rows)                                                                                 \
-    X(scatter_rows) X(add) X(stream_mean) X(rms_norm) X(q_norm) X(rope) X(hadamard_quant)          \
-        X(quantize_act) X(linear) X(kv_pack) X(index_pack) X(compress_pool) X(index_score)         \
-            X(top_k) X(attention) X(route) X(moe_group) X(grouped_linear) X(swiglu) X(combine)     \
-                X(hc_mix) X(hc_collapse) X(hc_merge) X(argmax) X(find_nonfinite)
+    X(scatter_rows)                                                                                \
+    X(add) X(stream_mean) X(rms_norm) X(q_norm) X(rope) X(hadamard_quant) X(quantize_act)          \
+        X(linear) X(kv_pack) X(index_pack) X(compress_pool) X(index_score) X(top_k) X(attention)   \
+            X(route) X(moe_group) X(grouped_linear) X(swiglu) X(combine) X(hc_mix) X(hc_collapse)  \
+                X(hc_merge) X(argmax) X(find_nonfinite)
 #define HD_FUSED_OPS(X)                                                                            \
     X(hc_pre) X(rms_norm_quant) X(q_norm_rope) X(kv_norm_rope_pack) X(index_topk) X(moe_experts)
 #define HD_OPS(X) HD_MANDATORY_OPS(X) HD_FUSED_OPS(X)

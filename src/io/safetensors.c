@@ -25,6 +25,7 @@ struct hd_st {
     hd_st_tensor *tensors; /* [n], in the order of their offsets */
     size_t n, n_unaligned;
     uint64_t tensor_bytes;
+    bool has_header;
 };
 
 /* What the functions of this file hand to each other while a header is read. */
@@ -292,7 +293,8 @@ static hd_status read_header(const reader *r)
     hd_arena_init(&tree, room);
     hd_arena_init(&r->st->arena, room);
     hd_status status = parse_header(r, text, &tree, &root);
-    if (status == HD_OK && root) status = read_tensors(r, root);
+    r->st->has_header = status == HD_OK && root;
+    if (r->st->has_header) status = read_tensors(r, root);
     hd_arena_deinit(&tree);
     return status;
 }

@@ -55,6 +55,8 @@ hd_status hd_st_from_memory(hd_str bytes, const char *file, unsigned flags, hd_d
 /** `st` may be NULL. */
 void hd_st_close(hd_st *st);
 
+/** False, in lenient mode: the header could not be read, so there are no tensors. */
+bool hd_st_has_header(const hd_st *st);
 /** Tensors in the order of their offsets. */
 size_t hd_st_count(const hd_st *st);
 const hd_st_tensor *hd_st_at(const hd_st *st, size_t i);

@@ -397,6 +397,7 @@ static hd_status open_log(trace_dev *d, hd_err *err)
     d->log = fopen(path, "we");
     if (!d->log)
         HD_FAIL(err, HD_E_IO, "cannot write '%s' (HADAL_TRACE): %s", path, strerror(errno));
+    setvbuf(d->log, NULL, _IOLBF, 0); /* complete when the program crashes */
     d->each_call = true;
     d->sums = is_set("HADAL_TRACE_SUMS");
     return HD_OK;
