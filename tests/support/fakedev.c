@@ -68,7 +68,7 @@ static void fake_release(hd_dev *dev, const void *adopted)
 static hd_status fake_upload(hd_stream *s, void *dst, const void *src, size_t bytes)
 {
     (void)s;
-    memcpy(dst, src, bytes);
+    if (bytes > 0) memcpy(dst, src, bytes);
     return HD_OK;
 }
 
@@ -84,7 +84,7 @@ static hd_status fake_copy2d(hd_stream *s, void *dst, size_t dst_stride, const v
 static hd_status fake_fill(hd_stream *s, void *dst, int byte, size_t bytes)
 {
     (void)s;
-    memset(dst, byte, bytes);
+    if (bytes > 0) memset(dst, byte, bytes);
     return HD_OK;
 }
 
