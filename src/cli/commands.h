@@ -4,7 +4,9 @@
 
 /* X(name, function, one line of help). A command gets argv[0] = its own name and returns the exit
  * status: 0, 1 (it failed, and said why on stderr), 2 (wrong usage). */
-#define HD_COMMANDS(X) X("tokenize", cmd_tokenize, "text to token ids and back")
+#define HD_COMMANDS(X)                                                                             \
+    X("inspect", cmd_inspect, "what a checkpoint is, and what is wrong with it")                   \
+    X("tokenize", cmd_tokenize, "text to token ids and back")
 
 #define HD_DECLARE(name, function, help) int function(int argc, char **argv);
 HD_COMMANDS(HD_DECLARE)

@@ -346,6 +346,11 @@ void hd_st_close(hd_st *st)
 
 /* ---- looking at it ---- */
 
+bool hd_st_has_header(const hd_st *st)
+{
+    return st->has_header;
+}
+
 size_t hd_st_count(const hd_st *st)
 {
     return st->n;

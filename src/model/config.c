@@ -42,21 +42,25 @@ static bool has_vision_key(const hd_json *root)
     return false;
 }
 
-static hd_status check_model_type(const hd_json *root, hd_err *err)
+static hd_status check_model_type(const hd_json *root, hd_config *c, hd_err *err)
 {
     hd_str type;
     HD_TRY(hd_json_get_str(root, "model_type", &type, err));
-    if (hd_str_starts(type, HD_STR("deepseek_v41")))
+    if (hd_str_starts(type, HD_STR("deepseek_v41"))) {
+        c->unsupported = "V4.1";
         return fail_key(err, HD_E_UNSUPPORTED, "model_type",
-                        "is 'deepseek_v41': DeepSeek-V4.1 is not supported yet, "
-                        "expected 'deepseek_v4'");
+                        "is '%.*s': DeepSeek-V4.1 is not supported yet, expected 'deepseek_v4'",
+                        HD_STR_CUT(type));
+    }
     if (!hd_str_eqz(type, "deepseek_v4"))
         return fail_key(err, HD_E_UNSUPPORTED, "model_type", "is '%.*s', expected 'deepseek_v4'",
                         HD_STR_CUT(type));
-    if (has_vision_key(root))
+    if (has_vision_key(root)) {
+        c->unsupported = "V4-Flash-Vision-Exp";
         return fail_key(err, HD_E_UNSUPPORTED, "vision_n_layers",
                         "is there: DeepSeek-V4-Flash-Vision-Exp is not supported yet, expected a "
                         "text model");
+    }
     return HD_OK;
 }
 
@@ -389,7 +393,7 @@ static hd_status read_root(const hd_json *root, hd_config *c, hd_err *err)
     if (root->kind != HD_JSON_OBJECT)
         HD_FAIL(err, HD_E_FORMAT, "config.json holds %s, expected an object",
                 hd_json_kind_name(root->kind));
-    HD_TRY(check_model_type(root, err));
+    HD_TRY(check_model_type(root, c, err));
     HD_TRY(check_constants(root, err));
     HD_TRY(read_sizes(root, c, err));
     HD_TRY(check_sizes(c, err));

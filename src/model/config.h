@@ -98,6 +98,8 @@ typedef struct hd_config {
     int32_t n_dspark_targets;
     int32_t dspark_target_ids[HD_MAX_TARGETS]; /* layers, ascending, each < n_layers */
 
+    /* Set on HD_E_UNSUPPORTED when the model was recognised, static; else NULL. */
+    const char *unsupported;
     hd_expert_dtype expert_dtype;
     hd_chat_release chat_release; /* our key "hadal.chat_release", else 0731 iff DSpark */
 } hd_config;
@@ -105,7 +107,7 @@ typedef struct hd_config {
 /** Read and check the text of a config.json.
  *  @return HD_E_FORMAT (no JSON, missing key, wrong kind, value out of range; err->path names the
  *          key), HD_E_UNSUPPORTED (V4.1, vision, another model, or another constant of the family),
- *          HD_E_NOMEM. `out` is undefined on failure. */
+ *          HD_E_NOMEM. On failure only out->unsupported is defined. */
 hd_status hd_config_parse(hd_str json, hd_config *out, hd_err *err) HD_WARN_UNUSED;
 
 /** As hd_config_parse, of DIR/config.json. Also HD_E_IO, HD_E_NOTFOUND. */
