@@ -270,7 +270,7 @@ static void set_name(hd_tensor_spec *s, const hd_config *c, const char *suffix)
     HD_ASSERT(s->name_len < HD_MAX_NAME);
 }
 
-bool hd_names_spec(const hd_config *c, hd_weight weight, int32_t block, int32_t expert,
+bool hd_names_spec(const hd_config *c, hd_weight_id weight, int32_t block, int32_t expert,
                    bool is_scale, hd_tensor_spec *out)
 {
     const row *r = &rows[weight];
@@ -327,8 +327,8 @@ bool hd_names_next(hd_names_iter *it, hd_tensor_spec *out)
 {
     int32_t n_blocks = it->c->n_layers + it->c->n_stages;
     while (it->block < n_blocks) {
-        bool is_there =
-            hd_names_spec(it->c, (hd_weight)it->weight, it->block, it->expert, it->is_scale, out);
+        bool is_there = hd_names_spec(it->c, (hd_weight_id)it->weight, it->block, it->expert,
+                                      it->is_scale, out);
         advance(it);
         if (is_there) return true;
     }

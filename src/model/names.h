@@ -28,7 +28,7 @@ typedef enum hd_group {
     HD_GROUP_COUNT
 } hd_group;
 
-typedef enum hd_weight {
+typedef enum hd_weight_id {
     /* global */
     HD_W_EMBED,
     HD_W_HEAD,
@@ -90,12 +90,12 @@ typedef enum hd_weight {
     HD_W_MARKOV_W2,
     HD_W_CONFIDENCE,
     HD_W_COUNT
-} hd_weight;
+} hd_weight_id;
 
 #define HD_MAX_NAME 80 /* bytes of a tensor's name and its NUL */
 
 typedef struct hd_tensor_spec {
-    hd_weight weight;
+    hd_weight_id weight;
     int32_t block;  /* -1: global */
     int32_t expert; /* -1: not one of many */
     bool is_scale;  /* the block scales of a quantised weight */
@@ -110,7 +110,7 @@ typedef struct hd_tensor_spec {
 /** Describe one tensor.
  *  @param block  -1 for a global weight.   @param expert -1 unless it is one of EXPERT_W*.
  *  @return false when the model has no such tensor. An unstated expert_dtype counts as FP4. */
-bool hd_names_spec(const hd_config *c, hd_weight weight, int32_t block, int32_t expert,
+bool hd_names_spec(const hd_config *c, hd_weight_id weight, int32_t block, int32_t expert,
                    bool is_scale, hd_tensor_spec *out);
 
 /* Walks all tensors of a model: global ones first, then block by block. */

@@ -22,7 +22,7 @@ static hd_str without_prefix(hd_str name)
 }
 
 /* The tensor of a weight when its header is known and good. */
-static const hd_st_tensor *find_weight(const hd_ckpt *ck, const hd_config *c, hd_weight weight,
+static const hd_st_tensor *find_weight(const hd_ckpt *ck, const hd_config *c, hd_weight_id weight,
                                        int32_t block, int32_t expert)
 {
     hd_tensor_spec s;
