@@ -6,6 +6,7 @@
  * status: 0, 1 (it failed, and said why on stderr), 2 (wrong usage). */
 #define HD_COMMANDS(X)                                                                             \
     X("inspect", cmd_inspect, "what a checkpoint is, and what is wrong with it")                   \
+    X("logits", cmd_logits, "ids to logits and intermediate values: for tests and ports")          \
     X("tokenize", cmd_tokenize, "text to token ids and back")
 
 #define HD_DECLARE(name, function, help) int function(int argc, char **argv);
