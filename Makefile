@@ -1,0 +1,68 @@
+# The few commands that most people need; CMake does the work (CMakePresets.json).
+# On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
+
+.DEFAULT_GOAL := all
+.PHONY: all demo test check asan tsan fuzz cover bench oracle install clean help setup
+
+BUILD  := build
+T      ?= 60
+JOBS   := $(shell nproc)
+cmake   = cmake --preset $(1) >/dev/null && cmake --build --preset $(1)
+ctest   = ctest --test-dir $(1) --output-on-failure -j $(JOBS)
+
+all: setup ## build the program (build/hadal) and the libraries
+	@$(call cmake,release)
+
+setup:
+	@tools/setup.sh build
+
+demo: all ## generate text with the bundled model
+	@tools/demo.sh $(BUILD)/hadal
+
+test: ## build and run the fast tests
+	@tools/setup.sh test
+	@$(call cmake,release)
+	$(call ctest,build)
+	@tools/test-summary.sh
+
+check: ## format, layers, banned calls, sizes, spelling
+	@tools/setup.sh check
+	@tools/check.sh
+
+asan: ## the tests under AddressSanitizer and UBSan
+	@tools/setup.sh test
+	@$(call cmake,asan)
+	$(call ctest,build-asan)
+
+tsan: ## the threaded tests under ThreadSanitizer
+	@tools/setup.sh test
+	@$(call cmake,tsan)
+	$(call ctest,build-tsan) -R 'par|bits|trace'
+
+fuzz: ## each fuzzer for T seconds (make fuzz T=600)
+	@tools/setup.sh fuzz
+	@$(call cmake,fuzz)
+	@tests/fuzz/run.sh $(T)
+
+cover: ## line coverage of the tests
+	@tools/setup.sh cover
+	@$(call cmake,cover)
+	$(call ctest,build-cover)
+	@gcovr -r . --object-directory build-cover -e tests/ -s
+
+bench: all ## speed of ops, tokenizer and a synthetic model
+	@tools/bench.sh
+
+oracle: ## compare with the PyPI packages tokenizers and deepseek-recipe
+	@tools/setup.sh oracle
+	@$(call cmake,release)
+	@tests/oracle/run.sh
+
+install: all ## install to $(DESTDIR)$(PREFIX)
+	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
+
+clean: ## remove the build folders
+	rm -rf build build-asan build-tsan build-fuzz build-cover
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
