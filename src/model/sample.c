@@ -3,7 +3,7 @@
  * After the temperature step `score` holds (logit - largest logit) / T, so the best token has 0 and
  * exp(score) is its probability up to a common factor. The filters need the tokens in descending
  * order, but mostly only the first few: a heap gives them one by one. */
-#include "model/sample.h"
+#include "hadal/model.h"
 
 #include <math.h>
 

@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "model/sample.h"
+#include "hadal/model.h"
 
 #define V 1000
 
