@@ -192,6 +192,9 @@ static hd_status read_number(parser *ps, hd_str *out)
     size_t int_begin = ps->at, n = skip_digits(ps);
     if (n == 0 || (n > 1 && ps->src.ptr[int_begin] == '0'))
         FAIL_AT(ps, begin, "expected a number without leading zeros");
+    bool is_integer = peek(ps) != '.' && peek(ps) != 'e' && peek(ps) != 'E';
+    if (is_integer && ps->opts.max_int_digits && n > ps->opts.max_int_digits)
+        FAIL_AT(ps, begin, "integer of more than %zu digits", ps->opts.max_int_digits);
     if (peek(ps) == '.') {
         ps->at++;
         if (skip_digits(ps) == 0) FAIL_AT(ps, begin, "number without digits after '.'");

@@ -41,6 +41,7 @@ typedef struct hd_json_opts {
     int max_depth;         /* 0 = 128 */
     bool allow_duplicates; /* as Python: place of the first, value of the last; else refused */
     bool python_constants; /* also NaN, Infinity, -Infinity (kind NUMBER, text as written) */
+    size_t max_int_digits; /* refuse longer integers, as Python above 4300; 0 = any length */
 } hd_json_opts;
 
 /** Parse exactly one value with white space around it.
