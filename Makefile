@@ -2,7 +2,7 @@
 # On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check asan tsan fuzz cover bench oracle install clean help setup
+.PHONY: all demo test check asan tsan cross fuzz cover bench oracle install clean help setup
 
 BUILD  := build
 T      ?= 60
@@ -38,6 +38,11 @@ tsan: ## the threaded tests under ThreadSanitizer
 	@tools/setup.sh test
 	@$(call cmake,tsan)
 	$(call ctest,build-tsan) -R 'par|bits|trace'
+
+cross: ## build the op tests for aarch64 and run them under qemu
+	@tools/setup.sh cross
+	@$(call cmake,aarch64)
+	@tools/cross-test.sh
 
 fuzz: ## each fuzzer for T seconds (make fuzz T=600)
 	@tools/setup.sh fuzz

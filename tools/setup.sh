@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what a target needs on Debian 12, and say so. Does nothing when all of it is there.
-#   tools/setup.sh build | test | check | fuzz | cover | oracle | cross
+#   tools/setup.sh build | test | check | cross | fuzz | cover | oracle
 # HADAL_SETUP=off skips it (for machines that are set up in another way).
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 build="gcc libc6-dev cmake ninja-build pkg-config libedit-dev"
 case "${1:-build}" in
 build) want="$build" ;;
-test) want="$build libcmocka-dev libpcre2-dev python3 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
+test) want="$build libcmocka-dev libpcre2-dev python3" ;;
+cross) want="$build gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
 check) want="clang-format-19 codespell shellcheck python3" ;;
 fuzz) want="$build clang-19 libclang-rt-19-dev llvm-19" ;;
 cover) want="$build libcmocka-dev libpcre2-dev gcovr" ;;
