@@ -105,16 +105,18 @@ typedef struct hd_dev_stream_ops {
 } hd_dev_stream_ops;
 
 /* The ops. X(name): params struct hd_<name>_params in params.h, enum HD_OP_<name>. */
+/* clang-format off */
 #define HD_MANDATORY_OPS(X)                                                                        \
-    X(embed)                                                                                       \
-    X(gather_rows)                                                                                 \
-    X(scatter_rows)                                                                                \
-    X(add) X(stream_mean) X(rms_norm) X(q_norm) X(rope) X(hadamard_quant) X(quantize_act)          \
-        X(linear) X(kv_pack) X(index_pack) X(compress_pool) X(index_score) X(top_k) X(attention)   \
-            X(route) X(moe_group) X(grouped_linear) X(swiglu) X(combine) X(hc_mix) X(hc_collapse)  \
-                X(hc_merge) X(argmax) X(find_nonfinite)
+    X(embed) X(gather_rows) X(scatter_rows) X(add) X(stream_mean)                                  \
+    X(rms_norm) X(q_norm) X(rope) X(hadamard_quant) X(quantize_act)                                \
+    X(linear) X(kv_pack) X(index_pack) X(compress_pool)                                            \
+    X(index_score) X(top_k) X(attention)                                                           \
+    X(route) X(moe_group) X(grouped_linear) X(swiglu) X(combine)                                   \
+    X(hc_mix) X(hc_collapse) X(hc_merge)                                                           \
+    X(argmax) X(find_nonfinite)
 #define HD_FUSED_OPS(X)                                                                            \
     X(hc_pre) X(rms_norm_quant) X(q_norm_rope) X(kv_norm_rope_pack) X(index_topk) X(moe_experts)
+/* clang-format on */
 #define HD_OPS(X) HD_MANDATORY_OPS(X) HD_FUSED_OPS(X)
 
 typedef enum hd_op {
