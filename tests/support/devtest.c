@@ -7,9 +7,9 @@
 #include "base/mem.h"
 
 const devtest_spec devtest_specs[] = {
-    {"ref", NULL},       {"defer:ref", NULL}, {"trace:ref", NULL},   {"cpu", "portable"},
-    {"cpu", "avx2"},     {"cpu", "avx512"},   {"cpu", "avx512bf16"}, {"cpu", "neon"},
-    {"defer:cpu", NULL}, {NULL, NULL},
+    {"ref", NULL},       {"defer:ref", NULL}, {"trace:ref", NULL}, {"skel", NULL},
+    {"cpu", "portable"}, {"cpu", "avx2"},     {"cpu", "avx512"},   {"cpu", "avx512bf16"},
+    {"cpu", "neon"},     {"defer:cpu", NULL}, {NULL, NULL},
 };
 
 void devtest_check(const devtest *t, hd_status status, const char *what)

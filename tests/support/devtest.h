@@ -12,7 +12,7 @@ typedef struct devtest_spec {
     const char *name, *isa;
 } devtest_spec;
 
-/** ref, defer:ref, trace:ref, cpu with each instruction set; name NULL at the end. */
+/** ref, defer:ref, trace:ref, skel, cpu with each instruction set; name NULL at the end. */
 extern const devtest_spec devtest_specs[];
 
 typedef struct devtest {
