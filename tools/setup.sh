@@ -37,5 +37,5 @@ fi
 if [ "${1:-build}" = oracle ] && [ ! -x .venv/bin/python ]; then
     echo "installing from PyPI into .venv: $(grep -o '^[a-z-]*==[0-9.]*' tests/oracle/requirements.txt | tr '\n' ' ')"
     python3 -m venv .venv
-    .venv/bin/pip install -q --disable-pip-version-check -r tests/oracle/requirements.txt
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r tests/oracle/requirements.txt
 fi
