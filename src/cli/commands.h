@@ -5,6 +5,7 @@
 /* X(name, function, one line of help). A command gets argv[0] = its own name and returns the exit
  * status: 0, 1 (it failed, and said why on stderr), 2 (wrong usage). */
 #define HD_COMMANDS(X)                                                                             \
+    X("synth", cmd_synth, "write a checkpoint with random weights")                                \
     X("inspect", cmd_inspect, "what a checkpoint is, and what is wrong with it")                   \
     X("logits", cmd_logits, "ids to logits and intermediate values: for tests and ports")          \
     X("tokenize", cmd_tokenize, "text to token ids and back")
