@@ -148,6 +148,7 @@ static hd_status read_total_size(opener *o, const hd_json *root)
     return index_defect(o, HD_DEFECT_BAD_INDEX, "metadata.total_size is no size in bytes");
 }
 
+/* has_index stays false when there is no index that could be used. */
 static hd_status read_index(opener *o)
 {
     const hd_json *root;
@@ -159,26 +160,27 @@ static hd_status read_index(opener *o)
     const hd_json *map = hd_json_get(root, "weight_map");
     if (!map || map->kind != HD_JSON_OBJECT)
         return index_defect(o, HD_DEFECT_BAD_INDEX, "it has no 'weight_map' object");
+    o->ck->has_index = true;
     HD_TRY(read_total_size(o, root));
     for (const hd_json *e = map->child; e; e = e->next) HD_TRY(read_placement(o, e));
     return HD_OK;
 }
 
-/* The index, or without one the files that look like shards. */
-static hd_status find_shards(opener *o)
+static hd_status open_index(opener *o)
 {
     char path[4096];
     hd_err why;
     HD_TRY(hd_fs_join(o->dir, INDEX_NAME, path, sizeof path, o->err));
     hd_status status = hd_map_open(path, &o->ck->index_map, &why);
-    if (status == HD_OK) {
-        o->ck->has_index = true;
-        return read_index(o);
-    }
-    if (status != HD_E_NOTFOUND) return index_defect(o, HD_DEFECT_BAD_INDEX, why.text);
+    if (status == HD_OK) return read_index(o);
+    return status == HD_E_NOTFOUND ? HD_OK : index_defect(o, HD_DEFECT_BAD_INDEX, why.text);
+}
+
+static hd_status list_shards(opener *o)
+{
     hd_ckpt_files files;
     HD_TRY(hd_ckpt_files_list(o->dir, o->defects, &files, o->err));
-    status = HD_OK;
+    hd_status status = HD_OK;
     for (size_t i = 0; i < files.n && status == HD_OK; i++) {
         size_t index;
         bool is_new;
@@ -284,25 +286,27 @@ static hd_status check_absent(opener *o)
     return HD_OK;
 }
 
-/* Only in lenient mode: nobody needs the number. */
+/* Only in lenient mode: nobody needs the number. A sum that lacks something is not compared. */
 static hd_status check_total_size(opener *o)
 {
+    const hd_ckpt *ck = o->ck;
     uint64_t sum = 0;
-    for (size_t i = 0; i < o->ck->n_shards; i++) {
-        if (!o->ck->shards[i].st) return HD_OK;
-        sum += hd_st_tensor_bytes(o->ck->shards[i].st);
+    for (size_t i = 0; i < ck->n_entries; i++) {
+        const hd_st_tensor *t = ck->entries[i].tensor;
+        if (!t || t->is_bad) return HD_OK;
+        sum += t->n_bytes;
     }
-    if (!o->ck->has_index || o->ck->total_size < 0 || (uint64_t)o->ck->total_size == sum)
-        return HD_OK;
+    if (!ck->has_index || ck->total_size < 0 || (uint64_t)ck->total_size == sum) return HD_OK;
     return hd_defect_report(o->defects, HD_DEFECT_WRONG_TOTAL_SIZE, HD_STR(INDEX_NAME), o->err,
                             "metadata.total_size is %" PRId64 ", the tensors have %" PRIu64
                             " bytes",
-                            o->ck->total_size, sum);
+                            ck->total_size, sum);
 }
 
 static hd_status open_all(opener *o)
 {
-    HD_TRY(find_shards(o));
+    HD_TRY(open_index(o));
+    if (!o->ck->has_index) HD_TRY(list_shards(o)); /* or (lenient) in place of a bad one */
     HD_TRY(open_shards(o));
     if (!o->ck->has_headers) return HD_OK;
     for (size_t i = 0; i < o->ck->n_shards; i++) HD_TRY(attach_shard(o, i));

@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 
-static char dirs[64][256];
+static char dirs[128][256];
 static size_t n_dirs;
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
