@@ -66,7 +66,7 @@ static recipe recipe_of(hd_weight_id weight)
     case HD_W_SHARED_W1:
     case HD_W_SHARED_W3: return (recipe){0.0, 3.0, true}; /* some pass the limit of 10 */
     case HD_W_EXPERT_W2:
-    case HD_W_SHARED_W2: return (recipe){0.0, 0.15, true}; /* and come back to about 1 */
+    case HD_W_SHARED_W2: return (recipe){0.0, 0.04, true}; /* and come back to about 1 */
     default: return (recipe){0.0, 1.0, true};
     }
 }

@@ -74,7 +74,7 @@ def recipe(name):
     if last.endswith((".w1", ".w3")):
         return 0.0, 3.0, True
     if last.endswith(".w2"):
-        return 0.0, 0.15, True
+        return 0.0, 0.04, True
     return 0.0, 1.0, True
 
 
