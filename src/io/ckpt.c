@@ -173,7 +173,7 @@ static hd_status open_index(opener *o)
     HD_TRY(hd_fs_join(o->dir, INDEX_NAME, path, sizeof path, o->err));
     hd_status status = hd_map_open(path, &o->ck->index_map, &why);
     if (status == HD_OK) return read_index(o);
-    return status == HD_E_NOTFOUND ? HD_OK : index_defect(o, HD_DEFECT_BAD_INDEX, why.text);
+    return status == HD_E_NOTFOUND ? HD_OK : index_defect(o, HD_DEFECT_UNREADABLE_FILE, why.text);
 }
 
 static hd_status list_shards(opener *o)
@@ -206,7 +206,7 @@ static hd_status open_shard(opener *o, size_t i)
     s->is_missing = status == HD_E_NOTFOUND;
     if (s->is_missing) return HD_OK;
     if (status == HD_E_IO)
-        return hd_defect_report(o->defects, HD_DEFECT_UNREADABLE_SHARD, name, o->err, "%s",
+        return hd_defect_report(o->defects, HD_DEFECT_UNREADABLE_FILE, name, o->err, "%s",
                                 why.text);
     if (o->err) *o->err = why;
     return status;
@@ -319,11 +319,9 @@ hd_status hd_ckpt_open(const char *dir, unsigned flags, hd_defects *defects, hd_
                        hd_err *err)
 {
     *out = NULL;
-    opener o = {.ck = hd_mem_calloc(1, sizeof *o.ck),
-                .dir = dir,
-                .flags = flags,
-                .defects = defects,
-                .err = err};
+    opener o = {.dir = dir, .flags = flags, .defects = defects, .err = err};
+    o.ck = hd_mem_try_calloc(1, sizeof *o.ck);
+    if (!o.ck) return no_memory(&o);
     o.ck->total_size = -1;
     hd_status status = open_all(&o);
     hd_strmap_deinit(&o.by_shard);

@@ -27,6 +27,7 @@ static hd_status add_name(hd_ckpt_files *f, const char *name, hd_err *err)
 {
     if (f->n == MAX_FILES)
         HD_FAIL(err, HD_E_LIMIT, "more than %d files 'model*.safetensors'", MAX_FILES);
+    size_t bytes = strlen(name) + 1;
     if (f->n == f->cap) {
         size_t cap = f->cap ? 2 * f->cap : 64;
         char **grown = hd_mem_try_realloc(f->names, cap, sizeof *grown);
@@ -34,7 +35,9 @@ static hd_status add_name(hd_ckpt_files *f, const char *name, hd_err *err)
         f->names = grown;
         f->cap = cap;
     }
-    f->names[f->n++] = hd_mem_strdup(name);
+    char *copy = hd_mem_try_calloc(bytes, 1);
+    if (!copy) HD_FAIL(err, HD_E_NOMEM, "no memory for %zu file names", f->n + 1);
+    f->names[f->n++] = memcpy(copy, name, bytes);
     return HD_OK;
 }
 

@@ -23,7 +23,7 @@
     X(NO_WEIGHTS, "no_weights", HD_E_NOTFOUND)           /* no index and no .safetensors file */   \
     X(BAD_SHARD_NAME, "bad_shard_name", HD_E_FORMAT)     /* a shard outside the directory */       \
     X(MISSING_SHARD, "missing_shard", HD_E_NOTFOUND)     /* named by the index, not there */       \
-    X(UNREADABLE_SHARD, "unreadable_shard", HD_E_IO)     /* there, cannot be mapped */             \
+    X(UNREADABLE_FILE, "unreadable_file", HD_E_IO)       /* there, cannot be mapped */             \
     X(SHORT_FILE, "short_file", HD_E_FORMAT)             /* ends before its last tensor does */    \
     X(HEADER_TOO_LARGE, "header_too_large", HD_E_FORMAT) /* beyond the file's end or the limit */  \
     X(BAD_HEADER, "bad_header", HD_E_FORMAT)             /* no JSON of the right structure */      \

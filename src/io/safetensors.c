@@ -18,7 +18,7 @@
 
 struct hd_st {
     hd_map map;     /* empty when the bytes are the caller's */
-    char *file;     /* name in messages, owned */
+    char file[256]; /* name in messages, cut if need be */
     hd_arena arena; /* tensors and their names */
     hd_str bytes;   /* the whole file */
     uint64_t data_begin, data_len;
@@ -299,19 +299,24 @@ static hd_status read_header(const reader *r)
     return status;
 }
 
+/* Takes over the map, also on failure. */
 static hd_status open_bytes(hd_map map, hd_str bytes, const char *file, const reader *proto,
                             hd_st **out)
 {
-    hd_st *st = hd_mem_calloc(1, sizeof *st);
-    *st = (hd_st){.map = map, .bytes = bytes, .file = hd_mem_strdup(file)};
     reader r = *proto;
-    r.st = st;
+    r.st = hd_mem_try_calloc(1, sizeof *r.st);
+    if (!r.st) {
+        hd_map_close(&map);
+        HD_FAIL(r.err, HD_E_NOMEM, "no memory to open '%s'", file);
+    }
+    *r.st = (hd_st){.map = map, .bytes = bytes};
+    snprintf(r.st->file, sizeof r.st->file, "%s", file);
     hd_status status = read_header(&r);
     if (status != HD_OK) {
-        hd_st_close(st);
+        hd_st_close(r.st);
         return status;
     }
-    *out = st;
+    *out = r.st;
     return HD_OK;
 }
 
@@ -340,7 +345,6 @@ void hd_st_close(hd_st *st)
     if (!st) return;
     hd_map_close(&st->map);
     hd_arena_deinit(&st->arena);
-    hd_mem_free(st->file);
     hd_mem_free(st);
 }
 

@@ -47,7 +47,7 @@ static const corruption corruptions[] = {
     /* files */
     {REMOVE, S2, NULL, NULL, 0, HD_E_NOTFOUND,
      "'" S2 "': the index names this file, but it is not there", "missing_shard " S2 "\n"},
-    {MKDIR, S2, NULL, NULL, 0, HD_E_IO, "is no regular file", "unreadable_shard " S2 "\n"},
+    {MKDIR, S2, NULL, NULL, 0, HD_E_IO, "is no regular file", "unreadable_file " S2 "\n"},
     {CUT, S2, NULL, NULL, 0, FMT, "'" S2 "': has 0 bytes, expected 8 of header length and a header",
      "short_file " S2 "\n"},
     {CUT, S2, NULL, NULL, 7, FMT, "'" S2 "': has 7 bytes, expected 8 of header length and a header",
@@ -147,7 +147,8 @@ static const corruption corruptions[] = {
     {CUT, TEST_INDEX, NULL, NULL, 0, FMT,
      "'" TEST_INDEX "': bad json at byte 0: expected a value, got the end",
      "bad_index " TEST_INDEX "\n"},
-    {MKDIR, TEST_INDEX, NULL, NULL, 0, FMT, "is no regular file", "bad_index " TEST_INDEX "\n"},
+    {MKDIR, TEST_INDEX, NULL, NULL, 0, HD_E_IO, "is no regular file",
+     "unreadable_file " TEST_INDEX "\n"},
     {EDIT, TEST_INDEX, "\"weight_map\"", "\"weights\"", 0, FMT,
      "'" TEST_INDEX "': it has no 'weight_map' object", "bad_index " TEST_INDEX "\n"},
     {EDIT, TEST_INDEX, "\"embed.weight\": \"" S1 "\"", "\"embed.weight\": 1", 0, FMT,

@@ -276,8 +276,8 @@ static void test_no_memory(void **state)
     (void)state;
     hd_st *st;
     hd_err err;
-    /* Allocations: the object, its name, then the tree, the tensors, the name of the tensor. A name
-     * of 5,000 bytes does not fit into the block that holds the tensors. */
+    /* Allocations: the object, the tree, the tensors, the name of the tensor: one of 5,000 bytes
+     * does not fit into the block that holds the tensors. */
     char header[6000], name[5001];
     memset(name, 'n', 5000);
     name[5000] = '\0';
@@ -289,12 +289,13 @@ static void test_no_memory(void **state)
     memcpy(bytes + 8, header, len);
     hd_str file = {(const char *)bytes, 8 + len + 1};
     static const char *const texts[] = {
+        "no memory to open 'f'",
         "'f': header: json needs more than the",
         "no memory for the 1 tensors of 'f'",
         "no memory for the names of 'f'",
     };
-    for (long n = 0; n < 3; n++) {
-        hd_mem_fail_after(2 + n);
+    for (long n = 0; n < 4; n++) {
+        hd_mem_fail_after(n);
         hd_status status = hd_st_from_memory(file, "f", 0, NULL, &st, &err);
         hd_mem_fail_after(-1);
         assert_int_equal(status, HD_E_NOMEM);
