@@ -54,8 +54,10 @@ static hd_status read_tensors(hd_inspect *in, const hd_ckpt *ck, hd_err *err)
         count_all(in, ck);
         return HD_OK;
     }
+    hd_config said = in->config;
     HD_TRY(hd_names_resolve(ck, &in->config, &in->defects, err));
-    in->variant = hd_config_variant(&in->config);
+    said.expert_dtype = in->config.expert_dtype;
+    in->variant = hd_config_variant(&said); /* a release stays itself without its draft head */
     count_layers(in);
     return hd_names_check(ck, &in->config, in->groups, &in->defects, err);
 }
