@@ -10,6 +10,22 @@ void hd_detok_init(hd_detok *d, const hd_vocab *vocab, unsigned flags)
     *d = (hd_detok){.vocab = vocab, .flags = flags};
 }
 
+/* Whether all of `s` (not empty) must wait for more bytes. The reference's decoder holds back the
+ * first two bytes of an encoded surrogate too, although no third one makes them good. */
+static bool must_wait(hd_str s, hd_utf8_kind kind)
+{
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    if (kind == HD_UTF8_INCOMPLETE) return true;
+    return s.len == 2 && p[0] == 0xED && p[1] >= 0xA0 && p[1] <= 0xBF;
+}
+
+/* What is held back will never be a code point. */
+static void give_up_held(hd_detok *d, hd_buf *out)
+{
+    hd_utf8_repair(out, (hd_str){d->held, d->n_held});
+    d->n_held = 0;
+}
+
 /* Take bytes into what is held back until that is settled; returns the bytes not taken. */
 static hd_str settle_held(hd_detok *d, hd_str bytes, hd_buf *out)
 {
@@ -17,18 +33,19 @@ static hd_str settle_held(hd_detok *d, hd_str bytes, hd_buf *out)
         uint32_t cp;
         size_t len;
         d->held[d->n_held] = bytes.ptr[0];
-        hd_utf8_kind kind = hd_utf8_next((hd_str){d->held, d->n_held + 1u}, &cp, &len);
-        if (kind == HD_UTF8_ILL) {
-            /* All that was held is one ill-formed part; the new byte begins something else. */
-            hd_buf_add_str(out, REPLACEMENT);
+        const hd_str held = {d->held, d->n_held + 1u};
+        hd_utf8_kind kind = hd_utf8_next(held, &cp, &len);
+        if (kind == HD_UTF8_GOOD) {
+            hd_buf_add(out, d->held, len);
             d->n_held = 0;
+            return hd_str_skip(bytes, 1);
+        }
+        if (!must_wait(held, kind)) {
+            give_up_held(d, out); /* the new byte begins something else */
             return bytes;
         }
-        bytes = hd_str_skip(bytes, 1);
         d->n_held++;
-        if (kind == HD_UTF8_INCOMPLETE) continue;
-        hd_buf_add(out, d->held, len);
-        d->n_held = 0;
+        bytes = hd_str_skip(bytes, 1);
     }
     return bytes;
 }
@@ -43,7 +60,8 @@ void hd_detok_push_bytes(hd_detok *d, hd_str bytes, hd_buf *out)
         if (bytes.len == 0) return;
         uint32_t cp;
         size_t len;
-        if (hd_utf8_next(bytes, &cp, &len) == HD_UTF8_INCOMPLETE) {
+        hd_utf8_kind kind = hd_utf8_next(bytes, &cp, &len);
+        if (must_wait(bytes, kind)) {
             memcpy(d->held, bytes.ptr, bytes.len);
             d->n_held = (unsigned char)bytes.len;
             return;
@@ -62,6 +80,5 @@ void hd_detok_push(hd_detok *d, int32_t id, hd_buf *out)
 
 void hd_detok_finish(hd_detok *d, hd_buf *out)
 {
-    if (d->n_held > 0) hd_buf_add_str(out, REPLACEMENT);
-    d->n_held = 0;
+    give_up_held(d, out);
 }
