@@ -1,10 +1,10 @@
 /* Byte pair encoding: see bpe.h.
  *
- * A piece starts as one symbol per byte; the neighbours that merge into the lowest id are joined
- * (leftmost first on a tie) until no two merge. Short pieces keep their symbols in a row and look
- * for the lowest pair anew each time; long ones keep a linked list and a heap of pairs, so that
- * no piece, however hostile, costs more than O(n log n). Pieces up to CACHE_BYTES are remembered:
- * real text repeats its words. */
+ * A piece starts as one symbol per byte (or per character, see vocab_chars.c); the neighbours that
+ * merge into the lowest id are joined (leftmost first on a tie) until no two merge. Short pieces
+ * keep their symbols in a row and look for the lowest pair anew each time; long ones keep a linked
+ * list and a heap of pairs, so that no piece, however hostile, costs more than O(n log n). Pieces
+ * up to CACHE_BYTES are remembered: real text repeats its words. */
 #include "text/bpe.h"
 
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 #include "text/vocab_tables.h"
 
 #define MAX_TEXT_BYTES ((size_t)1 << 30)
-#define SHORT_BYTES    48 /* longest piece that is merged in a row */
+#define ROW_BYTES      160 /* longest piece that may be merged in a row */
+#define ROW_SYMBOLS    48  /* most symbols in a row */
 #define CACHE_SLOTS    16384
 #define CACHE_BYTES    30
 #define CACHE_IDS      8
@@ -28,7 +29,7 @@ typedef struct cache_slot {
     int32_t ids[CACHE_IDS];
 } cache_slot;
 
-/* A symbol of a long piece, at the index of its first byte. */
+/* A symbol of a long piece; merged ones keep the index of their first part. */
 typedef struct symbol {
     int32_t id;
     int32_t rank;        /* of this symbol and the next; NO_MERGE if they do not merge */
@@ -48,16 +49,17 @@ struct hd_bpe {
 
 hd_status hd_bpe_create(const hd_vocab *vocab, hd_bpe **out, hd_err *err)
 {
-    hd_bpe *b = hd_mem_calloc(1, sizeof *b);
-    b->vocab = vocab;
-    b->cache = hd_mem_try_aligned(64, CACHE_SLOTS * sizeof *b->cache);
-    *out = b;
-    if (!b->cache) {
+    const size_t cache_bytes = CACHE_SLOTS * sizeof(cache_slot);
+    hd_bpe *b = hd_mem_try_calloc(1, sizeof *b);
+    *out = NULL;
+    if (b) b->cache = hd_mem_try_aligned(_Alignof(cache_slot), cache_bytes);
+    if (!b || !b->cache) {
         hd_bpe_destroy(b);
-        *out = NULL;
         HD_FAIL(err, HD_E_NOMEM, "out of memory for the tokenizer's cache");
     }
-    memset(b->cache, 0, CACHE_SLOTS * sizeof *b->cache);
+    b->vocab = vocab;
+    memset(b->cache, 0, cache_bytes);
+    *out = b;
     return HD_OK;
 }
 
@@ -76,14 +78,36 @@ static inline int32_t rank_of(const hd_vocab *v, int32_t left, int32_t right)
     return id < 0 ? NO_MERGE : id;
 }
 
+/* The symbol that merging starts from at p: a byte, or a character that certainly forms. Returns
+ * its length. */
+static inline size_t start_symbol(const hd_vocab *v, const unsigned char *p, int32_t *id)
+{
+    if (*p >= 0xC0 && *p < 0xF0) {
+        size_t n = *p < 0xE0 ? 2 : 3;
+        uint32_t cp = n == 2 ? (p[0] & 0x1Fu) << 6 | (p[1] & 0x3Fu)
+                             : (p[0] & 0x0Fu) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
+        *id = v->char_id[cp];
+        if (*id >= 0) return n;
+    }
+    *id = v->byte_id[*p];
+    return 1;
+}
+
 /* ---- short pieces ---- */
 
-/* Merge `bytes` (1..SHORT_BYTES) into ids, i32 [SHORT_BYTES]; returns how many are left. */
-static size_t merge_row(const hd_vocab *v, hd_str bytes, int32_t *ids)
+/* The symbols that merging starts from, i32 [bytes.len]; returns how many. */
+static size_t start_row(const hd_vocab *v, hd_str bytes, int32_t *ids)
 {
-    int32_t rank[SHORT_BYTES]; /* of ids[i] and ids[i + 1] */
-    size_t n = bytes.len;
-    for (size_t i = 0; i < n; i++) ids[i] = v->byte_id[(unsigned char)bytes.ptr[i]];
+    const unsigned char *p = (const unsigned char *)bytes.ptr, *end = p + bytes.len;
+    size_t n = 0;
+    while (p < end) p += start_symbol(v, p, &ids[n++]);
+    return n;
+}
+
+/* Merge ids, i32 [n ≤ ROW_SYMBOLS], in place; returns how many are left. */
+static size_t merge_row(const hd_vocab *v, int32_t *ids, size_t n)
+{
+    int32_t rank[ROW_SYMBOLS]; /* of ids[i] and ids[i + 1] */
     for (size_t i = 0; i + 1 < n; i++) rank[i] = rank_of(v, ids[i], ids[i + 1]);
     while (n > 1) {
         size_t best = 0;
@@ -163,12 +187,14 @@ static void join(hd_bpe *b, size_t *n_heap, uint32_t i)
 static hd_status merge_long(hd_bpe *b, hd_str bytes, hd_ids *out, hd_err *err)
 {
     HD_TRY(make_room(b, bytes.len, err));
-    size_t n_heap = 0;
-    uint32_t n = (uint32_t)bytes.len;
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t id = b->vocab->byte_id[(unsigned char)bytes.ptr[i]];
-        b->symbols[i] = (symbol){id, NO_MERGE, i ? i - 1 : NOBODY, i + 1 < n ? i + 1 : NOBODY};
+    size_t n_heap = 0, at = 0;
+    uint32_t n = 0;
+    for (; at < bytes.len; n++) {
+        symbol *s = &b->symbols[n];
+        *s = (symbol){.prev = n ? n - 1 : NOBODY, .next = n + 1};
+        at += start_symbol(b->vocab, (const unsigned char *)bytes.ptr + at, &s->id);
     }
+    b->symbols[n - 1].next = NOBODY;
     for (uint32_t i = 0; i < n; i++) offer_pair(b, &n_heap, i);
     while (n_heap > 0) {
         uint64_t top = b->heap[0];
@@ -197,17 +223,14 @@ static uint32_t cache_index(hd_str piece)
     return (uint32_t)(h % CACHE_SLOTS);
 }
 
-static hd_status encode_short(hd_bpe *b, hd_str piece, hd_ids *out, hd_err *err)
+/* Merge a piece of at most ROW_BYTES that is not in the cache; `slot` NULL: nor shall be. */
+static hd_status encode_new(hd_bpe *b, hd_str piece, cache_slot *slot, hd_ids *out, hd_err *err)
 {
-    int32_t ids[SHORT_BYTES];
-    if (piece.len == 1)
-        return hd_ids_push(out, b->vocab->byte_id[(unsigned char)piece.ptr[0]], err);
-    if (piece.len > CACHE_BYTES) return hd_ids_add(out, ids, merge_row(b->vocab, piece, ids), err);
-    cache_slot *slot = &b->cache[cache_index(piece)];
-    if (slot->n_bytes == piece.len && memcmp(slot->bytes, piece.ptr, piece.len) == 0)
-        return hd_ids_add(out, slot->ids, slot->n_ids, err);
-    size_t n = merge_row(b->vocab, piece, ids);
-    if (n <= CACHE_IDS) {
+    int32_t ids[ROW_BYTES];
+    size_t n = start_row(b->vocab, piece, ids);
+    if (n > ROW_SYMBOLS) return merge_long(b, piece, out, err);
+    n = merge_row(b->vocab, ids, n);
+    if (slot && n <= CACHE_IDS) {
         slot->n_bytes = (uint8_t)piece.len;
         slot->n_ids = (uint8_t)n;
         memcpy(slot->bytes, piece.ptr, piece.len);
@@ -216,17 +239,24 @@ static hd_status encode_short(hd_bpe *b, hd_str piece, hd_ids *out, hd_err *err)
     return hd_ids_add(out, ids, n, err);
 }
 
+static hd_status encode_piece(hd_bpe *b, hd_str piece, hd_ids *out, hd_err *err)
+{
+    if (piece.len == 1)
+        return hd_ids_push(out, b->vocab->byte_id[(unsigned char)piece.ptr[0]], err);
+    if (piece.len > ROW_BYTES) return merge_long(b, piece, out, err);
+    if (piece.len > CACHE_BYTES) return encode_new(b, piece, NULL, out, err);
+    cache_slot *slot = &b->cache[cache_index(piece)];
+    if (slot->n_bytes == piece.len && memcmp(slot->bytes, piece.ptr, piece.len) == 0)
+        return hd_ids_add(out, slot->ids, slot->n_ids, err);
+    return encode_new(b, piece, slot, out, err);
+}
+
 static hd_status encode_plain(hd_bpe *b, hd_str text, hd_ids *out, hd_err *err)
 {
     hd_pretok split;
     hd_str piece;
     hd_pretok_init(&split, text);
-    while (hd_pretok_next(&split, &piece)) {
-        if (piece.len <= SHORT_BYTES)
-            HD_TRY(encode_short(b, piece, out, err));
-        else
-            HD_TRY(merge_long(b, piece, out, err));
-    }
+    while (hd_pretok_next(&split, &piece)) HD_TRY(encode_piece(b, piece, out, err));
     return HD_OK;
 }
 

@@ -26,12 +26,15 @@ struct hd_decoder {
 
 hd_status hd_tokenizer_open(const char *path, hd_tokenizer **out, hd_err *err)
 {
-    hd_vocab *vocab;
+    hd_tokenizer *t = hd_mem_try_calloc(1, sizeof *t);
     *out = NULL;
-    HD_TRY(hd_vocab_open(path, &vocab, err));
-    *out = hd_mem_calloc(1, sizeof **out);
-    (*out)->vocab = vocab;
-    return HD_OK;
+    if (!t) HD_FAIL(err, HD_E_NOMEM, "out of memory for a tokenizer");
+    hd_status status = hd_vocab_open(path, &t->vocab, err);
+    if (status == HD_OK)
+        *out = t;
+    else
+        hd_tokenizer_close(t);
+    return status;
 }
 
 void hd_tokenizer_close(hd_tokenizer *t)

@@ -163,6 +163,10 @@ static hd_status find_bytes(const build *b)
 
 /* ---- merges ---- */
 
+typedef struct merge {
+    int32_t left, right, result;
+} merge;
+
 /* "a b" or ["a", "b"] */
 static bool split_merge(const hd_json *node, hd_str *left, hd_str *right)
 {
@@ -190,7 +194,7 @@ static hd_status id_of_part(const build *b, size_t k, hd_str part, int32_t *id)
     return HD_OK;
 }
 
-static hd_status read_merge(const build *b, size_t k, const hd_json *node, hd_merge *m)
+static hd_status read_merge(const build *b, size_t k, const hd_json *node, merge *m)
 {
     char whole[4 * HD_VOCAB_MAX_TOKEN_BYTES]; /* two parts, each found in the vocabulary */
     hd_str left, right;
@@ -200,42 +204,50 @@ static hd_status read_merge(const build *b, size_t k, const hd_json *node, hd_me
     HD_TRY(id_of_part(b, k, right, &m->right));
     memcpy(whole, left.ptr, left.len);
     memcpy(whole + left.len, right.ptr, right.len);
-    return id_of_part(b, k, (hd_str){whole, left.len + right.len}, &m->id);
+    return id_of_part(b, k, (hd_str){whole, left.len + right.len}, &m->result);
 }
 
 static hd_status make_merge_table(const build *b)
 {
-    hd_vocab *v = b->v;
-    unsigned bits = 1;
+    hd_merges *m = &b->v->merges;
+    unsigned bits = 4; /* so that there is a whole word of seen bits */
     if (b->merges->n > HD_VOCAB_MAX_SIZE)
         HD_FAIL(b->err, HD_E_LIMIT, "'model.merges' has %zu entries, expected at most %zu",
                 b->merges->n, HD_VOCAB_MAX_SIZE);
     while (((size_t)1 << bits) < 2 * b->merges->n) bits++;
-    v->merge_mask = (1u << bits) - 1;
-    v->merge_shift = 64 - bits;
-    v->merge = hd_arena_try_alloc(&v->arena, (size_t)1 << bits, sizeof *v->merge);
-    if (!v->merge) return no_memory(b);
-    for (size_t i = 0; i <= v->merge_mask; i++) v->merge[i].id = -1;
+    const size_t n = (size_t)1 << bits;
+    m->mask = (uint32_t)(n - 1);
+    m->shift = 64 - bits;
+    m->slot = hd_arena_try_alloc(&b->v->arena, n, sizeof *m->slot);
+    m->seen = hd_arena_try_alloc(&b->v->arena, n / 16, sizeof *m->seen);
+    if (!m->slot || !m->seen) return no_memory(b);
+    memset(m->slot, 0xFF, n * sizeof *m->slot); /* HD_MERGE_EMPTY */
     return HD_OK;
+}
+
+static void add_merge(hd_merges *m, int32_t left, int32_t right, int32_t result)
+{
+    uint64_t key = hd_merge_key(left, right), hash = hd_merge_hash(key);
+    uint64_t bit = hash >> (m->shift - 2), i = hash >> m->shift;
+    m->seen[bit / 64] |= (uint64_t)1 << (bit % 64);
+    while (m->slot[i & m->mask] != HD_MERGE_EMPTY) i++;
+    m->slot[i & m->mask] = key << HD_MERGE_BITS | (uint32_t)result;
 }
 
 static hd_status read_merges(const build *b)
 {
-    hd_vocab *v = b->v;
     size_t k = 0;
     int32_t last = -1;
     HD_TRY(make_merge_table(b));
     for (const hd_json *node = b->merges->child; node; node = node->next, k++) {
-        hd_merge m;
+        merge m;
         HD_TRY(read_merge(b, k, node, &m));
-        if (m.id <= last)
+        if (m.result <= last)
             HD_FAIL(b->err, HD_E_UNSUPPORTED,
-                    "merge %zu makes token %d after token %d, expected ascending ids", k, m.id,
+                    "merge %zu makes token %d after token %d, expected ascending ids", k, m.result,
                     last);
-        last = m.id;
-        uint32_t slot = hd_merge_slot(v, m.left, m.right);
-        while (v->merge[slot & v->merge_mask].id >= 0) slot++;
-        v->merge[slot & v->merge_mask] = m;
+        last = m.result;
+        add_merge(&b->v->merges, m.left, m.right, m.result);
     }
     return HD_OK;
 }
@@ -354,7 +366,8 @@ static hd_status build_tables(build *b)
     }
     HD_TRY(place_vocab(b));
     HD_TRY(find_bytes(b));
-    return read_merges(b);
+    HD_TRY(read_merges(b));
+    return hd_vocab_find_certain_chars(v) ? HD_OK : no_memory(b);
 }
 
 static hd_status find_part(const hd_json *parent, const char *key, hd_json_kind kind,
@@ -387,15 +400,13 @@ hd_status hd_vocab_parse(hd_str json, hd_vocab **out, hd_err *err)
     build b = {.err = err};
     hd_status status;
     *out = NULL;
+    if (json.len > HD_VOCAB_MAX_FILE_BYTES)
+        HD_FAIL(err, HD_E_LIMIT, "tokenizer.json has %zu bytes, expected at most %zu", json.len,
+                HD_VOCAB_MAX_FILE_BYTES);
+    if (!(b.v = hd_mem_try_calloc(1, sizeof *b.v))) return no_memory(&b);
+    hd_arena_init(&b.v->arena, TABLES_MAX_BYTES);
     hd_arena_init(&tree, TREE_MAX_BYTES);
     hd_strmap_init(&b.ids);
-    b.v = hd_mem_calloc(1, sizeof *b.v);
-    hd_arena_init(&b.v->arena, TABLES_MAX_BYTES);
-    if (json.len > HD_VOCAB_MAX_FILE_BYTES) {
-        status = HD_SET_ERR(err, HD_E_LIMIT, "tokenizer.json has %zu bytes, expected at most %zu",
-                            json.len, HD_VOCAB_MAX_FILE_BYTES);
-        goto out;
-    }
     HD_TRY_GOTO(status, out, hd_json_parse(json, NULL, &tree, &root, err));
     HD_TRY_GOTO(status, out, read_tree(&b, root));
     *out = b.v;

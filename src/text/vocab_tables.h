@@ -11,12 +11,6 @@
 #include "base/json.h"
 #include "text/vocab.h"
 
-/* A slot of the open-addressing table from pairs of ids to the id that they merge into. */
-typedef struct hd_merge {
-    int32_t left, right;
-    int32_t id; /* -1: empty slot */
-} hd_merge;
-
 typedef struct hd_added {
     hd_str content;
     int32_t id;
@@ -29,38 +23,67 @@ typedef struct hd_added_list {
     bool is_first[256]; /* bytes that begin some content */
 } hd_added_list;
 
+/* From pairs of ids to the id they merge into: open addressing, one word a slot. Most questions are
+ * about pairs that do not merge; a bit per possible place, few enough to stay in a near cache,
+ * answers them without a look at the slots. */
+typedef struct hd_merges {
+    uint64_t *slot; /* [mask + 1] left << 40 | right << 20 | result; HD_MERGE_EMPTY */
+    uint64_t *seen; /* bits [4 * (mask + 1)] */
+    uint32_t mask;
+    unsigned shift; /* 64 - log2(mask + 1) */
+} hd_merges;
+
+#define HD_MERGE_EMPTY UINT64_MAX
+#define HD_MERGE_BITS  20
+#define HD_MERGE_FIELD (((uint64_t)1 << HD_MERGE_BITS) - 1)
+_Static_assert(HD_VOCAB_MAX_SIZE <= (size_t)1 << HD_MERGE_BITS, "an id needs more bits");
+
+#define HD_CHAR_IDS 0x10000 /* characters of two and three bytes */
+
 struct hd_vocab {
     hd_arena arena;
     size_t n_tokens;
     hd_str *token;  /* [n_tokens] bytes of each token */
     uint8_t *flags; /* [n_tokens] HD_TOKEN_ */
     int32_t byte_id[256];
-    hd_merge *merge; /* [merge_mask + 1] */
-    uint32_t merge_mask, merge_shift;
+    int32_t *char_id; /* [HD_CHAR_IDS] token that a character may start as; -1: start from bytes */
+    hd_merges merges;
     /* The reference looks for tokens that are not `normalized` in the whole text first, then for
      * the others in what remains. */
     hd_added_list added[2];
 };
 
-/* Where a pair's search begins. */
-static inline uint32_t hd_merge_slot(const hd_vocab *v, int32_t left, int32_t right)
+static inline uint64_t hd_merge_key(int32_t left, int32_t right)
 {
-    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    return (uint32_t)(key * 0x9E3779B97F4A7C15u >> v->merge_shift);
+    return (uint64_t)(uint32_t)left << HD_MERGE_BITS | (uint32_t)right;
+}
+
+/* Its highest bits say where to look. */
+static inline uint64_t hd_merge_hash(uint64_t key)
+{
+    return key * 0x9E3779B97F4A7C15u;
 }
 
 /* The token that left and right merge into, which is also the rank; -1 if they do not. */
 static inline int32_t hd_vocab_merge(const hd_vocab *v, int32_t left, int32_t right)
 {
-    for (uint32_t i = hd_merge_slot(v, left, right);; i++) {
-        const hd_merge *m = &v->merge[i & v->merge_mask];
-        if (m->id < 0 || (m->left == left && m->right == right)) return m->id;
+    const hd_merges *m = &v->merges;
+    const uint64_t key = hd_merge_key(left, right), hash = hd_merge_hash(key);
+    const uint64_t bit = hash >> (m->shift - 2);
+    if (!(m->seen[bit / 64] >> (bit % 64) & 1)) return -1;
+    for (uint64_t i = hash >> m->shift;; i++) {
+        const uint64_t slot = m->slot[i & m->mask];
+        if (slot >> HD_MERGE_BITS == key) return (int32_t)(slot & HD_MERGE_FIELD);
+        if (slot == HD_MERGE_EMPTY) return -1;
     }
 }
 
 /** The first added token of `list` in text at or after `from`: longest match at the leftmost
  *  position. @return its position, text.len if none. */
 size_t hd_added_find(const hd_added_list *list, hd_str text, size_t from, const hd_added **out);
+
+/** Fill char_id, when all else is filled (vocab_chars.c). False when memory is out. */
+bool hd_vocab_find_certain_chars(hd_vocab *v);
 
 /** Refuse every setting of a tokenizer.json that is not the official tokenizer's, by name. What
  *  remains to be read is model.vocab, model.merges and added_tokens. */
