@@ -15,8 +15,9 @@
 #include "text/vocab_tables.h"
 
 #define MAX_TEXT_BYTES ((size_t)1 << 30)
-#define ROW_BYTES      160 /* longest piece that may be merged in a row */
-#define ROW_SYMBOLS    48  /* most symbols in a row */
+#define ROW_BYTES      160   /* longest piece that may be merged in a row */
+#define ROW_SYMBOLS    48    /* most symbols in a row */
+#define KEPT_ROOM      65536 /* scratch for longer pieces is given back after each text */
 #define CACHE_SLOTS    16384
 #define CACHE_BYTES    30
 #define CACHE_IDS      8
@@ -136,6 +137,15 @@ static hd_status make_room(hd_bpe *b, size_t n, hd_err *err)
     b->heap = heap;
     b->n_room = n;
     return HD_OK;
+}
+
+static void drop_room(hd_bpe *b)
+{
+    hd_mem_free(b->symbols);
+    hd_mem_free(b->heap);
+    b->symbols = NULL;
+    b->heap = NULL;
+    b->n_room = 0;
 }
 
 static void sift_down(uint64_t *heap, size_t n, size_t i)
@@ -287,5 +297,6 @@ hd_status hd_bpe_encode(hd_bpe *b, hd_str text, unsigned flags, hd_ids *out, hd_
     int first_list = flags & HD_ENCODE_PLAIN ? HD_COUNT(b->vocab->added) : 0;
     hd_status status = encode_around(b, text, first_list, out, err);
     if (status != HD_OK) out->len = before;
+    if (b->n_room > KEPT_ROOM) drop_room(b);
     return status;
 }
