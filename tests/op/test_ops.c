@@ -1,0 +1,141 @@
+/* Every op of every device that this machine can open, against `ref`, bit for bit.
+ *
+ * The tables in ops_*.c hold the cases; an op without any is an error. Prints one line per op and
+ * device. Usage: op_test_ops [SEED] [OP]; another seed makes other cases, a failing line says which
+ * case it was. Links base, dev and the backends only, so that a cross build runs under an emulator.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "opcase.h"
+
+#define MAX_DEVICES 16
+
+static devtest devices[MAX_DEVICES]; /* the first is ref */
+static int n_devices;
+
+/* All that can be opened. Three threads: not a power of two, and more than a small machine has. */
+static void open_devices(void)
+{
+    hd_dev_opts opts = {.n_threads = 3};
+    for (const devtest_spec *spec = devtest_specs; spec->name; spec++) {
+        if (devtest_open(&devices[n_devices], spec, &opts)) {
+            n_devices++;
+        } else {
+            printf("%s%s%s: not here, skipped\n", spec->name, spec->isa ? " " : "",
+                   spec->isa ? spec->isa : "");
+        }
+    }
+}
+
+/* FNV-1a over all that ref wrote: two machines that print the same digest for the same seed have
+ * the same ref to the bit. */
+static uint64_t digest = 0xcbf29ce484222325u;
+
+static void add_to_digest(const opcase *c)
+{
+    for (size_t i = 0; i < c->n_out; i++)
+        for (size_t k = 0; k < c->out[i].bytes; k++)
+            digest = (digest ^ c->out[i].data[k]) * 0x100000001b3u;
+}
+
+/* What the cases of one op came to on one device. */
+typedef struct tally {
+    size_t n_off; /* differing elements */
+    double worst;
+    int n_bad; /* cases */
+    char first_bad[128];
+} tally;
+
+static void run_case(const opcase_entry *e, uint64_t seed, int index, tally *tallies)
+{
+    opcase ref, other;
+    opcase_run(&ref, &devices[0], e->fn, seed, index);
+    add_to_digest(&ref);
+    for (int d = 1; d < n_devices; d++) {
+        tally *sum = &tallies[d];
+        opcase_run(&other, &devices[d], e->fn, seed, index);
+        size_t n_off = opcase_compare(&ref, &other, &sum->worst);
+        if (n_off && sum->n_bad++ == 0)
+            snprintf(sum->first_bad, sizeof sum->first_bad, "case %d: %s", index, ref.shape);
+        sum->n_off += n_off;
+        opcase_deinit(&other);
+    }
+    opcase_deinit(&ref);
+}
+
+/* True if all devices agree. */
+static bool run_entry(const opcase_entry *e, uint64_t seed)
+{
+    tally tallies[MAX_DEVICES] = {0};
+    bool ok = true;
+    for (int i = 0; i < e->n_cases; i++) run_case(e, seed + (uint64_t)e->op * 7919, i, tallies);
+    for (int d = 1; d < n_devices; d++) {
+        const tally *sum = &tallies[d];
+        bool is_fused = e->op >= HD_OP_hc_pre && !devices[d].dev->composed[e->op];
+        printf("%-18s %-16s %2d cases%s, ", hd_op_name(e->op), devices[d].label, e->n_cases,
+               is_fused ? ", fused" : "");
+        if (sum->n_off) {
+            ok = false;
+            printf("%zu elements differ, worst %.2e, in %d cases; %s\n", sum->n_off, sum->worst,
+                   sum->n_bad, sum->first_bad);
+        } else {
+            printf("equal\n");
+        }
+    }
+    return ok;
+}
+
+static const opcase_entry *const tables[] = {opcase_rows_ops, opcase_linear_ops, opcase_cache_ops};
+
+static bool is_covered(hd_op op)
+{
+    for (size_t i = 0; i < HD_COUNT(tables); i++)
+        for (const opcase_entry *e = tables[i]; e->fn; e++)
+            if (e->op == op) return true;
+    return false;
+}
+
+/* The comparison itself: runs with other random numbers must not look equal. */
+static bool sees_differences(void)
+{
+    opcase a, b;
+    double worst = 0.0;
+    const opcase_entry *e = &opcase_cache_ops[0];
+    opcase_run(&a, &devices[0], e->fn, 1, 0);
+    opcase_run(&b, &devices[0], e->fn, 2, 0);
+    size_t n_off = opcase_compare(&a, &b, &worst);
+    opcase_deinit(&a);
+    opcase_deinit(&b);
+    return n_off > 0 && worst > 0.0;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    const char *only = argc > 2 ? argv[2] : NULL;
+    bool ok = true;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    open_devices();
+    if (n_devices == 0 || strcmp(devices[0].label, "ref") != 0) {
+        fprintf(stderr, "device 'ref' cannot be opened\n");
+        return 1;
+    }
+    if (!sees_differences()) {
+        fprintf(stderr, "the comparison sees no difference between different cases\n");
+        return 1;
+    }
+    for (size_t i = 0; i < HD_COUNT(tables); i++)
+        for (const opcase_entry *e = tables[i]; e->fn; e++)
+            if (!only || strcmp(only, hd_op_name(e->op)) == 0) ok = run_entry(e, seed) && ok;
+    for (int op = 0; op < HD_OP_COUNT; op++) {
+        if (is_covered((hd_op)op)) continue;
+        printf("%-18s has no case\n", hd_op_name((hd_op)op));
+        ok = false;
+    }
+    for (int d = 0; d < n_devices; d++) devtest_close(&devices[d]);
+    printf("digest of ref %016llx\n", (unsigned long long)digest);
+    printf(ok ? "all equal\n" : "FAILED\n");
+    return ok ? 0 : 1;
+}
