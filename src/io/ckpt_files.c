@@ -7,8 +7,8 @@
 
 #include "base/mem.h"
 
-#define MAX_FILES  100000 /* of one directory; five digits are what the names have */
-#define NAME_BYTES 33     /* "model-00001-of-00048.safetensors" and its NUL */
+#define MAX_FILES  4096 /* of one directory; V4-Pro has 66 */
+#define NAME_BYTES 33   /* "model-00001-of-00048.safetensors" and its NUL */
 
 bool hd_ckpt_is_plain_name(hd_str name)
 {

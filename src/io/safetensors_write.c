@@ -183,16 +183,11 @@ hd_status hd_st_writer_finish(hd_st_writer *w, hd_err *err)
     if (!(w->flags & (HD_ST_HEADERS | HD_ST_SPARSE)) && n_put != w->data_len)
         HD_FAIL(err, HD_E_ARG, "'%s' was given %" PRIu64 " bytes of data, expected %" PRIu64,
                 w->path, n_put, w->data_len);
-    bool is_flushed = fsync(w->fd) == 0;
-    int saved = errno;
-    if (close(w->fd) != 0 && is_flushed) {
-        is_flushed = false;
-        saved = errno;
-    }
+    /* What fsync has accepted, close cannot lose. */
+    bool is_whole = fsync(w->fd) == 0 && rename(w->aside, w->path) == 0;
+    if (!is_whole) HD_FAIL(err, HD_E_IO, "cannot finish '%s': %s", w->path, WHY(buf));
+    close(w->fd);
     w->fd = -1;
-    errno = saved;
-    if (!is_flushed || rename(w->aside, w->path) != 0)
-        HD_FAIL(err, HD_E_IO, "cannot finish '%s': %s", w->path, WHY(buf));
     hd_mem_free(w->aside);
     w->aside = NULL;
     return HD_OK;

@@ -26,7 +26,7 @@ static const hd_st_tensor *find_weight(const hd_ckpt *ck, const hd_config *c, hd
                                        int32_t block, int32_t expert)
 {
     hd_tensor_spec s;
-    if (!hd_names_spec(c, weight, block, expert, false, &s)) return NULL;
+    HD_ASSERT(hd_names_spec(c, weight, block, expert, false, &s));
     const hd_ckpt_entry *e = hd_names_find(ck, (hd_str){s.name, (size_t)s.name_len});
     return e && e->tensor && !e->tensor->is_bad ? e->tensor : NULL;
 }

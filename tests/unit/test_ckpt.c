@@ -104,6 +104,13 @@ static void test_single_file(void **state)
     assert_int_equal(unlink(test_path(dir, TEST_INDEX)), 0);
     assert_int_equal(hd_ckpt_open(dir, 0, NULL, &ck, &err), HD_E_FORMAT);
     assert_non_null(strstr(err.text, "': stored in '" TEST_SHARD_1 "' and in 'model.safetensors'"));
+    hd_defects d;
+    hd_defects_init(&d);
+    assert_int_equal(hd_ckpt_open(dir, 0, &d, &ck, NULL), HD_OK);
+    assert_int_equal(d.n, hd_ckpt_count(ck));
+    assert_int_equal(d.last->code, HD_DEFECT_DUPLICATE_NAME);
+    hd_ckpt_close(ck);
+    hd_defects_deinit(&d);
     assert_int_equal(unlink(test_path(dir, TEST_SHARD_1)), 0);
     assert_int_equal(unlink(test_path(dir, TEST_SHARD_2)), 0);
     check_whole(dir, 1);
@@ -291,9 +298,58 @@ static void test_no_directory(void **state)
     assert_non_null(strstr(err.text, "neither this file nor any 'model*.safetensors' is there"));
     test_write(test_path(dir, "file"), HD_STR("x"));
     assert_int_equal(hd_ckpt_open(test_path(dir, "file"), 0, NULL, &ck, &err), HD_E_IO);
+    hd_defects d;
+    hd_defects_init(&d);
+    assert_int_equal(hd_ckpt_open(test_path(dir, "file"), 0, &d, &ck, &err), HD_E_IO);
+    assert_int_equal(d.first->code, HD_DEFECT_UNREADABLE_FILE);
+    hd_defects_deinit(&d);
     static char longest[5000];
     memset(longest, 'p', sizeof longest - 1);
     assert_int_equal(hd_ckpt_open(longest, 0, NULL, &ck, &err), HD_E_LIMIT);
+}
+
+/* A path to which the index's name can be appended, but not that of a shard. */
+static void test_long_path(void **state)
+{
+    (void)state;
+    const char *dir = test_tmpdir();
+    char path[4096];
+    hd_ckpt *ck;
+    hd_err err;
+    test_ckpt_write(dir, TEST_TINY, TEST_TINY);
+    int n = snprintf(path, sizeof path, "%s", dir);
+    while (n + 2 + (int)strlen("/" TEST_INDEX) < (int)sizeof path)
+        n += snprintf(path + n, sizeof path - (size_t)n, "/.");
+    assert_int_equal(hd_ckpt_open(path, 0, NULL, &ck, &err), HD_E_LIMIT);
+    assert_non_null(strstr(err.text, TEST_SHARD_1));
+}
+
+/* A sparse file: only its length is real. */
+static void test_long_index(void **state)
+{
+    (void)state;
+    const char *dir = test_tmpdir();
+    hd_ckpt *ck;
+    hd_err err;
+    test_write(test_path(dir, TEST_INDEX), HD_STR("{}"));
+    test_truncate(test_path(dir, TEST_INDEX), (256 << 20) + 1);
+    assert_int_equal(hd_ckpt_open(dir, 0, NULL, &ck, &err), HD_E_FORMAT);
+    assert_non_null(strstr(err.text, "'" TEST_INDEX "': longer than 256 MiB"));
+}
+
+static void test_too_many_files(void **state)
+{
+    (void)state;
+    const char *dir = test_tmpdir();
+    hd_ckpt *ck;
+    hd_err err;
+    for (int i = 0; i <= 4096; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "model%d.safetensors", i);
+        test_write(test_path(dir, name), HD_STR(""));
+    }
+    assert_int_equal(hd_ckpt_open(dir, 0, NULL, &ck, &err), HD_E_LIMIT);
+    assert_non_null(strstr(err.text, "more than 4096 files 'model*.safetensors'"));
 }
 
 int main(void)
@@ -310,6 +366,9 @@ int main(void)
         cmocka_unit_test(test_more_stages_than_announced),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_no_directory),
+        cmocka_unit_test(test_long_path),
+        cmocka_unit_test(test_long_index),
+        cmocka_unit_test(test_too_many_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

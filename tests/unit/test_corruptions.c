@@ -93,6 +93,16 @@ static const corruption corruptions[] = {
      "'layers.0.ffn.experts.1.w1.weight': has dtype F8_E4M3, expected I8",
      "wrong_dtype layers.0.ffn.experts.1.w1.weight\n"},
 
+    /* The expert that would tell FP4 from FP8: the next layer's decides. */
+    {HEADER, S1, "layers.0.ffn.experts.0.w1.weight\":{\"dtype\":\"I8\"",
+     "layers.0.ffn.experts.0.w1.weight\":{\"dtype\":\"I9\"", 0, FMT,
+     "'layers.0.ffn.experts.0.w1.weight': dtype 'I9' is not known, in '" S1 "'",
+     "bad_dtype layers.0.ffn.experts.0.w1.weight\n"},
+    {HEADER, S1, "layers.0.ffn.experts.0.w1.weight\":{\"dtype\":\"I8\"",
+     "layers.0.ffn.experts.0.w1.weight\":{\"dtype\":\"U8\"", 0, FMT,
+     "'layers.0.ffn.experts.0.w1.weight': has dtype U8, expected I8",
+     "wrong_dtype layers.0.ffn.experts.0.w1.weight\n"},
+
     /* shape */
     {HEADER, S1, WQA_ENTRY, "\"" WQA "\":{\"dtype\":\"F8_E4M3\",\"shape\":[16,64]", 0, FMT,
      "'" WQA "': has shape [16, 64], expected [32, 32]", "wrong_shape " WQA "\n"},
@@ -201,6 +211,12 @@ static const corruption corruptions[] = {
     {EDIT, "config.json", "\"num_hash_layers\": 1", "\"num_hash_layers\": 0", 0, FMT,
      "'layers.0.ffn.gate.bias': is not stored, expected F32 [4]",
      "missing_tensor layers.0.ffn.gate.bias\nunknown_tensor layers.0.ffn.gate.tid2eid\n"},
+    {EDIT, "config.json", "[0, 4, 128, 0, 0]", "[0, 4, 0, 0, 0]", 0, FMT,
+     "no tensor of this name belongs to the model",
+     "unknown_tensor layers.2.attn.compressor.ape\n"
+     "unknown_tensor layers.2.attn.compressor.wkv.weight\n"
+     "unknown_tensor layers.2.attn.compressor.wgate.weight\n"
+     "unknown_tensor layers.2.attn.compressor.norm.weight\n"},
     {EDIT, "config.json", "\"head_dim\": 512", "\"head_dim\": 128", 0, HD_E_UNSUPPORTED,
      "'head_dim' is 128, expected 512 as in every V4 model", "unsupported_model head_dim\n"},
     {EDIT, "config.json", "{", "", 0, FMT,

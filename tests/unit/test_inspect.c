@@ -197,8 +197,9 @@ static void test_no_memory(void **state)
 
 /* ---- the command ---- */
 
-/* Exit status of "hadal inspect ARGS...", its standard output in `out`. */
-static int run(const char *dir, const char *option)
+/* Exit status of "hadal inspect ARGS...", its standard output in `out` or else in the file
+ * `to`. */
+static int run_to(const char *to, const char *dir, const char *option)
 {
     int fds[2], status;
     assert_int_equal(pipe(fds), 0);
@@ -207,7 +208,7 @@ static int run(const char *dir, const char *option)
     if (pid == 0) {
         dup2(fds[1], STDOUT_FILENO);
         close(fds[0]);
-        if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        if (!freopen("/dev/null", "w", stderr) || (to && !freopen(to, "w", stdout))) _exit(99);
         execl(HD_TEST_PROGRAM, "hadal", "inspect", dir ? dir : option, dir ? option : NULL,
               (char *)NULL);
         _exit(99);
@@ -225,6 +226,11 @@ static int run(const char *dir, const char *option)
     return WEXITSTATUS(status);
 }
 
+static int run(const char *dir, const char *option)
+{
+    return run_to(NULL, dir, option);
+}
+
 static void test_command(void **state)
 {
     (void)state;
@@ -234,6 +240,8 @@ static void test_command(void **state)
     assert_has("no defects");
     assert_int_equal(run(dir, "--json"), 0);
     assert_has("\"defects\": []}");
+    assert_int_equal(run(dir, "--all"), 0);
+    assert_int_equal(run_to("/dev/full", dir, "--json"), 1);
     test_truncate(test_path(dir, TEST_SHARD_2), -700000);
     assert_int_equal(run(dir, "--headers"), 0);
     assert_int_equal(run(dir, "--json"), 1);

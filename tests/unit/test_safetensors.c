@@ -1,9 +1,11 @@
 /* The safetensors reader on headers made by hand, and the writer against the reader. */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -269,6 +271,10 @@ static void test_no_file(void **state)
     const char *dir = test_tmpdir();
     assert_int_equal(hd_st_open(test_path(dir, "x"), 0, NULL, &st, &err), HD_E_NOTFOUND);
     assert_int_equal(hd_st_open(dir, 0, NULL, &st, &err), HD_E_IO);
+    assert_int_equal(chdir(dir), 0); /* a path without a slash */
+    test_write("short", HD_STR("1234567"));
+    assert_int_equal(hd_st_open("short", 0, NULL, &st, &err), HD_E_FORMAT);
+    assert_memory_equal(err.text, "'short': has 7", 14);
 }
 
 static void test_no_memory(void **state)
@@ -415,6 +421,43 @@ static void test_write_failures(void **state)
     assert_int_equal(mkdir(dir, 0700), 0);
 }
 
+/* Let no file of this program grow beyond n bytes. */
+static void limit_files(rlim_t n)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = n < limit.rlim_max ? n : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* The disk fills up while the length, the header, the room for data, or data is written. */
+static void test_write_no_room(void **state)
+{
+    (void)state;
+    static const rlim_t rooms[] = {0, 8, 1000, 8192};
+    hd_err err;
+    const char *dir = test_tmpdir();
+    signal(SIGXFSZ, SIG_IGN);
+    for (size_t i = 0; i < HD_COUNT(rooms); i++) {
+        hd_st_writer *w = hd_st_writer_create();
+        assert_int_equal(hd_st_writer_add(w, HD_STR("a"), HD_DTYPE_U8, 1, (int64_t[]){4096}, &err),
+                         HD_OK);
+        limit_files(rooms[i]);
+        hd_status status = hd_st_writer_begin(w, test_path(dir, "f"), 0, &err);
+        limit_files(0);
+        if (rooms[i] == 8192) {
+            assert_int_equal(status, HD_OK);
+            status = hd_st_writer_put(w, 0, 0, "abc", 3, &err);
+        }
+        limit_files(RLIM_INFINITY);
+        assert_int_equal(status, HD_E_IO);
+        assert_non_null(strstr(err.text, rooms[i] == 1000 ? "cannot make '" : "cannot write '"));
+        hd_st_writer_destroy(w);
+    }
+    hd_st_writer_destroy(NULL);
+    signal(SIGXFSZ, SIG_DFL);
+}
+
 /* The target is a directory: the rename fails, and the file beside it goes. */
 static void test_write_cannot_rename(void **state)
 {
@@ -474,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_write_and_read),
         cmocka_unit_test(test_write_bad_declarations),
         cmocka_unit_test(test_write_failures),
+        cmocka_unit_test(test_write_no_room),
         cmocka_unit_test(test_write_cannot_rename),
         cmocka_unit_test(test_write_sparse_and_headers),
     };
