@@ -100,7 +100,8 @@ static void decode_row(hd_bf16 *out, const uint8_t *row, const hd_cpu_tables *ta
     memcpy(out + HD_NOPE_DIM, row + HD_KV_ROW_ROPE_AT, HD_ROPE_DIM * sizeof *out);
 }
 
-/* Returns the mask of valid slots. Rows behind the last valid one of its pair are zeros. */
+/* Returns the mask of valid slots. A masked row is −0 throughout: its weight is +0, and a step that
+ * adds −0 leaves every sum as it is, −0 too. */
 static uint64_t load_rows(work *w, const key_list *k, int32_t slot0, const hd_cpu_tables *tables)
 {
     uint64_t valid = 0;
@@ -110,7 +111,7 @@ static uint64_t load_rows(work *w, const key_list *k, int32_t slot0, const hd_cp
             valid |= (uint64_t)1 << i;
             decode_row(w->row[i], key, tables);
         } else {
-            memset(w->row[i], 0, sizeof w->row[i]);
+            for (int c = 0; c < HD_HEAD_DIM; c++) w->row[i][c] = 0x8000u;
         }
     }
     return valid;
