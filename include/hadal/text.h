@@ -1,7 +1,9 @@
-/* hadal/text.h: the text side of a model: tokens.
+/* hadal/text.h: the text side of a model: tokens, chats, answers.
  *
  * A tokenizer turns text into the ids that a model reads, a decoder turns ids back into text, one
- * at a time, without ever showing half a character. Nothing here needs a model or a device.
+ * at a time, without ever showing half a character. A prompt is rendered from the messages of a
+ * chat; a parser splits what the model answers into reasoning, text and tool calls. Nothing here
+ * needs a model or a device.
  *
  * Text is UTF-8 as (pointer, bytes) and may hold U+0000; nothing is NUL-terminated unless said. */
 #ifndef HADAL_TEXT_H
@@ -79,6 +81,98 @@ HD_API hd_status hd_decoder_push(hd_decoder *d, int32_t id, const char **text, s
  *  is ready for another stream then. */
 HD_API hd_status hd_decoder_finish(hd_decoder *d, const char **text, size_t *len,
                                    hd_err *err) HD_WARN_UNUSED;
+
+/* ---- Chats ------------------------------------------------------------------------------ */
+
+/** Where an answer begins: how the prompt ends. */
+typedef enum hd_out_start {
+    HD_OUT_START_TEXT,      /**< behind `</think>` */
+    HD_OUT_START_REASONING, /**< behind `<think>` */
+    HD_OUT_START_CALLS      /**< inside a calls block that the prompt opened */
+} hd_out_start;
+
+/** A rendered chat: text, of which the parts that the template wrote as tokens are marked. */
+typedef struct hd_prompt hd_prompt;
+
+/** Render a chat as the model was trained on it.
+ *  @param request JSON [len]: {"messages": [{"role", "content", ...}], "tools": [...],
+ *                 "version": "v4" or "v4.1", "options": {"thinking_mode": "chat" or "thinking",
+ *                 "reasoning_effort", "drop_thinking", "release", "context", ...}}; only `messages`
+ *                 is required. Tools go with the first message; docs/text.md has all of it.
+ *  @return HD_E_FORMAT or HD_E_UNSUPPORTED with the path of the value; HD_E_LIMIT; HD_E_NOMEM. */
+HD_API hd_status hd_prompt_create(const char *request, size_t len, hd_prompt **out,
+                                  hd_err *err) HD_WARN_UNUSED;
+/** NULL is allowed. */
+HD_API void hd_prompt_destroy(hd_prompt *p);
+
+/** The text, for people: control tokens as they are spelled. Lives as long as the prompt. */
+HD_API const char *hd_prompt_text(const hd_prompt *p, size_t *len);
+
+/** The ids. What a message spells is never a control token.
+ *  @param ids i32 [cap]; the length of the text is always enough. @param n out: number of ids.
+ *  @return HD_E_LIMIT when cap is too small; HD_E_NOTFOUND when the tokenizer lacks a token that
+ *          the chat needs; HD_E_NOMEM. */
+HD_API hd_status hd_prompt_ids(const hd_prompt *p, hd_tokenizer *t, int32_t *ids, size_t cap,
+                               size_t *n, hd_err *err) HD_WARN_UNUSED;
+
+/** Where an answer to this prompt begins. */
+HD_API hd_out_start hd_prompt_start(const hd_prompt *p);
+
+/* ---- Answers ---------------------------------------------------------------------------- */
+
+/** What an answer consists of. */
+typedef enum hd_out_kind {
+    HD_OUT_REASONING,  /**< more of the reasoning */
+    HD_OUT_TEXT,       /**< more of the text */
+    HD_OUT_TOOL_OPEN,  /**< a call begins; text = the tool's name */
+    HD_OUT_TOOL_ARGS,  /**< more of the call's arguments; joined, a JSON object */
+    HD_OUT_TOOL_CLOSE, /**< the call's arguments are complete */
+    HD_OUT_FINISH      /**< the last event; a call that is open then was cut off */
+} hd_out_kind;
+
+/** Why an answer ends. */
+typedef enum hd_finish {
+    HD_FINISH_STOP,       /**< the model's end, or a stop string */
+    HD_FINISH_LENGTH,     /**< no more room */
+    HD_FINISH_TOOL_CALLS, /**< as STOP, and there is a tool call */
+    HD_FINISH_FILTER      /**< the caller's doing */
+} hd_finish;
+
+typedef struct hd_out_event {
+    hd_out_kind kind;
+    int call;         /**< TOOL_*: number of the call, from 0 */
+    hd_finish finish; /**< FINISH: the reason */
+    const char *text; /**< UTF-8 [len]; valid until the next push or finish */
+    size_t len;
+} hd_out_event;
+
+typedef struct hd_outparse_opts {
+    hd_out_start start;
+    int is_continuation;      /**< text or reasoning was begun in the prompt: keep line feeds */
+    int has_tools;            /**< else a calls block is shown as text */
+    const char *const *stops; /**< [n_stops], NUL-terminated, not empty; act in text only */
+    size_t n_stops;
+} hd_outparse_opts;
+
+/** Splits the ids that a model gives into events. One thread at a time. */
+typedef struct hd_outparse hd_outparse;
+
+/** @param t borrowed until destroy. @param opts copied. @return HD_E_ARG; HD_E_NOMEM. */
+HD_API hd_status hd_outparse_create(const hd_tokenizer *t, const hd_outparse_opts *opts,
+                                    hd_outparse **out, hd_err *err) HD_WARN_UNUSED;
+/** NULL is allowed. */
+HD_API void hd_outparse_destroy(hd_outparse *p);
+
+/** Take the next id, the end-of-sentence token excepted: at that, call finish. Then ask
+ *  hd_outparse_next until it says no more. @return HD_E_NOMEM; HD_E_LIMIT. */
+HD_API hd_status hd_outparse_push(hd_outparse *p, int32_t id, hd_err *err) HD_WARN_UNUSED;
+
+/** The model has ended, for `reason`: gives what was held back, and HD_OUT_FINISH. Nothing more
+ *  comes if a stop string has ended the answer already. */
+HD_API hd_status hd_outparse_finish(hd_outparse *p, hd_finish reason, hd_err *err) HD_WARN_UNUSED;
+
+/** The next event of the latest push or finish; 0 if there is none. */
+HD_API int hd_outparse_next(hd_outparse *p, hd_out_event *out);
 
 #ifdef __cplusplus
 }

@@ -18,10 +18,9 @@ static void add_escape(hd_buf *out, unsigned char c)
     }
 }
 
-void hd_jsonw_str(hd_buf *out, hd_str s)
+void hd_jsonw_str_part(hd_buf *out, hd_str s)
 {
     size_t done = 0;
-    hd_buf_addc(out, '"');
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
         if (c >= 0x20 && c != '"' && c != '\\') continue;
@@ -30,6 +29,12 @@ void hd_jsonw_str(hd_buf *out, hd_str s)
         done = i + 1;
     }
     if (s.len) hd_buf_add(out, s.ptr + done, s.len - done);
+}
+
+void hd_jsonw_str(hd_buf *out, hd_str s)
+{
+    hd_buf_addc(out, '"');
+    hd_jsonw_str_part(out, s);
     hd_buf_addc(out, '"');
 }
 

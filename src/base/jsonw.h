@@ -11,6 +11,8 @@
 
 /** "s" with quotes and escapes. */
 void hd_jsonw_str(hd_buf *out, hd_str s);
+/** The escapes alone, without quotes: for a string that is written in pieces. */
+void hd_jsonw_str_part(hd_buf *out, hd_str s);
 /** A number token as Python prints it after parsing: integers keep their digits (-0 becomes 0),
  *  floats become repr(float(text)); NaN, Infinity and overflow print as Python does. */
 void hd_jsonw_number(hd_buf *out, hd_str text);

@@ -8,7 +8,9 @@
     X("synth", cmd_synth, "write a checkpoint with random weights")                                \
     X("inspect", cmd_inspect, "what a checkpoint is, and what is wrong with it")                   \
     X("logits", cmd_logits, "ids to logits and intermediate values: for tests and ports")          \
-    X("tokenize", cmd_tokenize, "text to token ids and back")
+    X("tokenize", cmd_tokenize, "text to token ids and back")                                      \
+    X("render", cmd_render, "a chat to the prompt that a model reads")                             \
+    X("parse", cmd_parse, "a model's answer to reasoning, content and tool calls")
 
 #define HD_DECLARE(name, function, help) int function(int argc, char **argv);
 HD_COMMANDS(HD_DECLARE)

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/jsonw.h"
+#include "base/utf8.h"
+
 #define LINE_MAX_BYTES ((size_t)256 << 20)
 #define TREE_MAX_BYTES ((size_t)4 << 30)
 #define READ_BYTES     ((size_t)64 << 10)
@@ -13,9 +16,30 @@ typedef struct run {
     hd_jsonl_answer *answer;
     void *ctx;
     hd_arena tree;
-    hd_buf in, out;
+    hd_buf in, out, line;
     size_t line_no;
 } run;
+
+/* Some readers end a line at U+0085, U+2028 and U+2029 too. They can only stand inside strings, so
+ * they may be written as escapes. */
+static void escape_line_ends(hd_str row, hd_buf *out)
+{
+    static const struct {
+        const char *raw, *escape;
+    } ends[] = {{"\xC2\x85", "\\u0085"}, {"\xE2\x80\xA8", "\\u2028"}, {"\xE2\x80\xA9", "\\u2029"}};
+    size_t done = 0;
+    for (size_t i = 0; i < row.len; i++) {
+        if (row.ptr[i] != '\xC2' && row.ptr[i] != '\xE2') continue;
+        for (size_t k = 0; k < HD_COUNT(ends); k++) {
+            hd_str raw = hd_str_from(ends[k].raw);
+            if (!hd_str_starts(hd_str_skip(row, i), raw)) continue;
+            hd_buf_add(out, row.ptr + done, i - done);
+            hd_buf_addz(out, ends[k].escape);
+            done = i + raw.len;
+        }
+    }
+    if (row.len) hd_buf_add(out, row.ptr + done, row.len - done);
+}
 
 static hd_status answer_line(run *r, hd_str line, hd_err *err)
 {
@@ -26,9 +50,12 @@ static hd_status answer_line(run *r, hd_str line, hd_err *err)
     hd_buf_reset(&r->out);
     HD_TRY(hd_json_parse(line, NULL, &r->tree, &row, err));
     HD_TRY(r->answer(r->ctx, row, &r->out, err));
-    hd_buf_addc(&r->out, '\n');
     HD_TRY(hd_buf_status(&r->out, "the output row", err));
-    if (fwrite(r->out.ptr, 1, r->out.len, stdout) == r->out.len) return HD_OK;
+    hd_buf_reset(&r->line);
+    escape_line_ends(hd_buf_str(&r->out), &r->line);
+    hd_buf_addc(&r->line, '\n');
+    HD_TRY(hd_buf_status(&r->line, "the output row", err));
+    if (fwrite(r->line.ptr, 1, r->line.len, stdout) == r->line.len) return HD_OK;
     HD_FAIL(err, HD_E_IO, "cannot write to standard output: %s", strerror(errno));
 }
 
@@ -70,10 +97,24 @@ hd_status hd_jsonl_run(hd_jsonl_answer *answer, void *ctx, hd_err *err)
     hd_arena_init(&r.tree, TREE_MAX_BYTES);
     hd_buf_init(&r.in, LINE_MAX_BYTES);
     hd_buf_init(&r.out, 8 * LINE_MAX_BYTES);
+    hd_buf_init(&r.line, 16 * LINE_MAX_BYTES);
     hd_status status = run_all(&r, err);
     if (status != HD_OK) hd_err_context(err, status, "line %zu of the input", r.line_no + 1);
+    hd_buf_deinit(&r.line);
     hd_buf_deinit(&r.out);
     hd_buf_deinit(&r.in);
     hd_arena_deinit(&r.tree);
     return status;
+}
+
+void hd_jsonl_add_error(hd_buf *out, const hd_err *err)
+{
+    hd_buf text;
+    hd_buf_init(&text, 4 * sizeof err->text);
+    hd_utf8_repair(&text, hd_str_from(err->text)); /* it may be cut inside a character */
+    hd_buf_addz(out, "{\"error\": ");
+    hd_jsonw_str(out, hd_buf_str(&text));
+    hd_buf_addc(out, '}');
+    if (text.status != HD_OK) out->status = text.status;
+    hd_buf_deinit(&text);
 }

@@ -17,10 +17,10 @@ typedef struct hd_prompt_mark {
     size_t begin, end;
 } hd_prompt_mark;
 
-typedef struct hd_prompt {
+struct hd_prompt {
     hd_buf text;  /* valid UTF-8 as long as what is added is */
     hd_buf marks; /* hd_prompt_mark [n], ascending, disjoint */
-} hd_prompt;
+};
 
 void hd_prompt_init(hd_prompt *p, size_t max_bytes);
 void hd_prompt_deinit(hd_prompt *p);

@@ -1,0 +1,322 @@
+/* Parsed answers: the strict parser against DeepSeek's published one (parse_v4, parse_v41), the
+ * forgiving one against their service (recipe_stream_v4, recipe_stream_v41). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "support/vectors.h"
+#include "text/outparse.h"
+#include "text/parse_strict.h"
+
+typedef struct tally {
+    const char *version;
+    size_t n_equal, n_refused, n_decided, n_wrong;
+} tally;
+
+static void show(hd_str id, const char *what, hd_str want, hd_str got)
+{
+    printf("%.*s: %s\n  want %.*s\n  got  %.*s\n", HD_STR_ARG(id), what, HD_STR_ARG(want),
+           HD_STR_ARG(got));
+}
+
+/* ---- strict ---- */
+
+static bool same_call(const hd_json *want, const hd_parsed_call *got)
+{
+    const hd_json *f = hd_json_get(want, "function"), *space = hd_json_get(want, "namespace");
+    return hd_str_eq(hd_json_get(f, "name")->text, got->name) &&
+           hd_str_eq(hd_json_get(f, "arguments")->text, got->arguments) &&
+           (space != NULL) == got->has_space && (!space || hd_str_eq(space->text, got->space));
+}
+
+static bool same_message(const hd_json *want, const hd_parsed *got)
+{
+    const hd_json *calls = hd_json_get(want, "tool_calls");
+    if (!hd_str_eq(hd_json_get(want, "content")->text, got->content)) return false;
+    if (!hd_str_eq(hd_json_get(want, "reasoning_content")->text, got->reasoning)) return false;
+    if (calls->n != got->n_calls) return false;
+    size_t i = 0;
+    for (const hd_json *c = calls->child; c; c = c->next)
+        if (!same_call(c, &got->calls[i++])) return false;
+    return true;
+}
+
+static void check_strict(const hd_json *row, void *ctx)
+{
+    tally *t = ctx;
+    hd_arena arena;
+    hd_parsed got;
+    hd_err err;
+    hd_str id = hd_json_get(row, "id")->text;
+    const hd_json *options = hd_json_get(row, "options"), *want = hd_json_get(row, "expected");
+    bool thinks = hd_str_eqz(hd_json_get(options, "thinking_mode")->text, "thinking");
+    hd_arena_init(&arena, 16 << 20);
+    hd_status status = hd_parse_strict(hd_json_get(row, "completion")->text,
+                                       hd_chat_rules_find(hd_str_from(t->version), HD_STR("")),
+                                       thinks, &arena, &got, &err);
+    if (status == HD_OK && want && same_message(want, &got)) {
+        t->n_equal++;
+    } else if (status == HD_E_FORMAT && !want) {
+        t->n_refused++;
+    } else {
+        t->n_wrong++;
+        show(id, status == HD_OK ? "other message" : err.text,
+             want ? want->text : HD_STR("refusal"), got.content);
+    }
+    hd_arena_deinit(&arena);
+}
+
+static void check_strict_file(const char *version, const char *file)
+{
+    tally t = {.version = version};
+    test_text_rows(file, check_strict, &t);
+    printf("%s strict: %zu equal, %zu refused, %zu wrong\n", version, t.n_equal, t.n_refused,
+           t.n_wrong);
+    assert_int_equal(t.n_wrong, 0);
+    assert_true(t.n_equal > 20 && t.n_refused > 20);
+}
+
+static void v4_strict(void **state)
+{
+    (void)state;
+    check_strict_file("v4", "parse_v4.jsonl");
+}
+
+static void v41_strict(void **state)
+{
+    (void)state;
+    check_strict_file("v4.1", "parse_v41.jsonl");
+}
+
+/* ---- forgiving ---- */
+
+/* Rows that hadal reads otherwise than the service, and the arguments it gives (NULL: no call). The
+ * reasons are in docs/text.md. */
+static const struct {
+    const char *id, *arguments;
+} decided[] = {
+    {"call_missing_string_attr", "{}"},
+    {"call_string_True", "{}"},
+    {"call_invoke_spaces", "{\"a\": \"1\"}"},
+    {"call_key_quote", "{\"a\\\"b\": \"1\"}"},
+};
+
+typedef struct answer {
+    hd_buf reasoning, content, name, arguments; /* of all calls, each ended by a line feed */
+    hd_finish finish;
+    int n_calls;
+    bool is_finished;
+} answer;
+
+static void take_events(hd_outparse *p, answer *a)
+{
+    hd_out_event e;
+    while (hd_outparse_next(p, &e)) {
+        assert_false(a->is_finished);
+        hd_str text = {e.text, e.len};
+        switch (e.kind) {
+        case HD_OUT_REASONING: hd_buf_add_str(&a->reasoning, text); break;
+        case HD_OUT_TEXT: hd_buf_add_str(&a->content, text); break;
+        case HD_OUT_TOOL_OPEN:
+            assert_int_equal(e.call, a->n_calls);
+            if (a->n_calls++) hd_buf_addc(&a->arguments, '\n');
+            hd_buf_add_str(&a->name, text);
+            hd_buf_addc(&a->name, '\n');
+            break;
+        case HD_OUT_TOOL_ARGS:
+            assert_int_equal(e.call, a->n_calls - 1);
+            hd_buf_add_str(&a->arguments, text);
+            break;
+        case HD_OUT_TOOL_CLOSE: break;
+        case HD_OUT_FINISH:
+            a->finish = e.finish;
+            a->is_finished = true;
+            break;
+        }
+    }
+}
+
+/* Text with control tokens spelled in it, `step` bytes at a time. */
+static void feed(hd_outparse *p, hd_str text, size_t step, answer *a)
+{
+    static const struct {
+        const char *spelling;
+        hd_out_mark mark;
+    } marks[] = {{"</think>", HD_OUT_MARK_END_THINK}, {"｜DSML｜", HD_OUT_MARK_DSML}};
+    while (text.len) {
+        size_t n = text.len, skip = 0;
+        hd_out_mark mark = HD_OUT_MARK_DSML;
+        for (size_t i = 0; i < HD_COUNT(marks); i++) {
+            size_t at = hd_str_find(text, hd_str_from(marks[i].spelling), 0);
+            if (at >= n) continue;
+            n = at;
+            mark = marks[i].mark;
+            skip = strlen(marks[i].spelling);
+        }
+        for (size_t i = 0; i < n; i += step) {
+            size_t len = n - i < step ? n - i : step;
+            assert_int_equal(hd_outparse_push_text(p, (hd_str){text.ptr + i, len}, NULL), HD_OK);
+            take_events(p, a);
+        }
+        if (skip) {
+            assert_int_equal(hd_outparse_push_mark(p, mark, NULL), HD_OK);
+            take_events(p, a);
+        }
+        text = hd_str_skip(text, n + skip);
+    }
+}
+
+static hd_outparse *make_parser(const hd_json *row)
+{
+    const hd_json *request = hd_json_get(row, "request");
+    const hd_json *stop = hd_json_get(request, "stop"),
+                  *choice = hd_json_get(request, "tool_choice");
+    hd_str thinking = hd_json_get(hd_json_get(request, "thinking"), "type")->text;
+    char stops[4][32] = {0};
+    const char *stop_list[4];
+    hd_outparse_opts opts = {.has_tools = hd_json_get(request, "tools") != NULL,
+                             .stops = stop_list};
+    if (hd_str_eqz(thinking, "enabled")) opts.start = HD_OUT_START_REASONING;
+    if (choice && hd_str_eqz(choice->text, "required")) opts.start = HD_OUT_START_CALLS;
+    for (const hd_json *m = hd_json_get(request, "messages")->child; m; m = m->next)
+        if (hd_json_get(m, "prefix")) opts.is_continuation = 1;
+    for (const hd_json *s = stop ? stop->child : NULL; s; s = s->next) {
+        assert_true(opts.n_stops < 4 && s->text.len < 32);
+        memcpy(stops[opts.n_stops], s->text.ptr, s->text.len);
+        stop_list[opts.n_stops] = stops[opts.n_stops];
+        opts.n_stops++;
+    }
+    hd_outparse *p;
+    assert_int_equal(hd_outparse_create_textual(&opts, &p, NULL), HD_OK);
+    return p;
+}
+
+/* The names or arguments of all calls, each followed by a line feed but the last arguments. */
+static void join_calls(const hd_json *calls, const char *key, const char *replaced, hd_buf *out)
+{
+    for (const hd_json *c = calls ? calls->child : NULL; c; c = c->next) {
+        const hd_json *f = hd_json_get(c, "function");
+        if (replaced)
+            hd_buf_addz(out, replaced);
+        else
+            hd_buf_add_str(out, hd_json_get(f, key)->text);
+        if (c->next || key[0] == 'n') hd_buf_addc(out, '\n');
+    }
+}
+
+static hd_str text_of(const hd_json *message, const char *key)
+{
+    const hd_json *node = hd_json_get(message, key);
+    return node ? node->text : HD_STR("");
+}
+
+static bool same_answer(hd_str id, const hd_json *expected, const answer *got, const char *decision)
+{
+    static const char *const reasons[] = {"stop", "length", "tool_calls", "content_filter"};
+    const hd_json *message = hd_json_get(expected, "message");
+    const hd_json *calls = hd_json_get(message, "tool_calls");
+    hd_buf names, arguments;
+    bool same = true, has_other_calls = decision && !calls;
+    hd_buf_init(&names, 1 << 20);
+    hd_buf_init(&arguments, 1 << 20);
+    join_calls(calls, "name", NULL, &names);
+    join_calls(calls, "arguments", decision, &arguments);
+    if (has_other_calls) hd_buf_addz(&arguments, decision);
+    const struct {
+        const char *what;
+        hd_str want, got;
+    } parts[] = {
+        {"reasoning", text_of(message, "reasoning_content"), hd_buf_str(&got->reasoning)},
+        {"content", text_of(message, "content"), hd_buf_str(&got->content)},
+        {"arguments", hd_buf_str(&arguments), hd_buf_str(&got->arguments)},
+        {"names", hd_buf_str(&names), has_other_calls ? (hd_str){0} : hd_buf_str(&got->name)},
+        {"finish", hd_json_get(expected, "finish_reason")->text,
+         hd_str_from(has_other_calls ? "stop" : reasons[got->finish])},
+    };
+    for (size_t i = 0; i < HD_COUNT(parts); i++) {
+        if (hd_str_eq(parts[i].want, parts[i].got)) continue;
+        show(id, parts[i].what, parts[i].want, parts[i].got);
+        same = false;
+    }
+    hd_buf_deinit(&arguments);
+    hd_buf_deinit(&names);
+    return same && got->is_finished;
+}
+
+static hd_finish finish_of(const hd_json *row)
+{
+    hd_str finish = hd_json_get(row, "finish")->text;
+    if (hd_str_eqz(finish, "Length")) return HD_FINISH_LENGTH;
+    return hd_str_eqz(finish, "ContentFilter") ? HD_FINISH_FILTER : HD_FINISH_STOP;
+}
+
+static bool check_steps(const hd_json *row, const char *decision)
+{
+    static const size_t steps[] = {1000000, 1, 2, 3, 7};
+    bool same = true;
+    for (size_t i = 0; i < HD_COUNT(steps) && same; i++) {
+        answer a = {0};
+        hd_buf *bufs[] = {&a.reasoning, &a.content, &a.name, &a.arguments};
+        for (size_t k = 0; k < HD_COUNT(bufs); k++) hd_buf_init(bufs[k], 1 << 20);
+        hd_outparse *p = make_parser(row);
+        feed(p, hd_json_get(row, "text")->text, steps[i], &a);
+        assert_int_equal(hd_outparse_finish(p, finish_of(row), NULL), HD_OK);
+        take_events(p, &a);
+        same =
+            same_answer(hd_json_get(row, "id")->text, hd_json_get(row, "expected"), &a, decision);
+        hd_outparse_destroy(p);
+        for (size_t k = 0; k < HD_COUNT(bufs); k++) hd_buf_deinit(bufs[k]);
+    }
+    return same;
+}
+
+static void check_stream(const hd_json *row, void *ctx)
+{
+    tally *t = ctx;
+    hd_str id = hd_json_get(row, "id")->text;
+    const char *decision = NULL;
+    for (size_t i = 0; i < HD_COUNT(decided); i++)
+        if (hd_str_ends(id, hd_str_from(decided[i].id))) decision = decided[i].arguments;
+    if (!check_steps(row, decision))
+        t->n_wrong++;
+    else if (decision)
+        t->n_decided++;
+    else
+        t->n_equal++;
+}
+
+static void check_stream_file(const char *file)
+{
+    tally t = {0};
+    test_text_rows(file, check_stream, &t);
+    printf("%zu equal to the service, %zu decided otherwise, %zu wrong\n", t.n_equal, t.n_decided,
+           t.n_wrong);
+    assert_int_equal(t.n_wrong, 0);
+    assert_true(t.n_equal > 60);
+}
+
+static void v4_stream(void **state)
+{
+    (void)state;
+    check_stream_file("recipe_stream_v4.jsonl");
+}
+
+static void v41_stream(void **state)
+{
+    (void)state;
+    check_stream_file("recipe_stream_v41.jsonl");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(v4_strict),
+        cmocka_unit_test(v41_strict),
+        cmocka_unit_test(v4_stream),
+        cmocka_unit_test(v41_stream),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
