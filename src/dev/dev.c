@@ -8,22 +8,17 @@
 
 /* ---- the backends that are linked in -------------------------------------------------------- */
 
-/* Weak: a build may leave a backend's folder out, and then its address is NULL. A static library
- * needs `-u hd_backend_<name>` at the final link, since a weak name pulls no archive member
- * (src/CMakeLists.txt passes it on). */
 #define LINKED_BACKENDS(X) X(ref) X(cpu) X(trace) X(defer) X(skel)
-#define DECLARE(name)      extern const hd_backend hd_backend_##name __attribute__((weak));
+#define DECLARE(name)      extern const hd_backend hd_backend_##name;
 LINKED_BACKENDS(DECLARE)
 #undef DECLARE
 
 const hd_backend *hd_backend_at(int i)
 {
 #define ADDRESS(name) &hd_backend_##name,
-    const hd_backend *const all[] = {LINKED_BACKENDS(ADDRESS)};
+    static const hd_backend *const all[] = {LINKED_BACKENDS(ADDRESS)};
 #undef ADDRESS
-    for (size_t k = 0; k < HD_COUNT(all); k++)
-        if (all[k] && i-- == 0) return all[k];
-    return NULL;
+    return i >= 0 && (size_t)i < HD_COUNT(all) ? all[i] : NULL;
 }
 
 static const hd_backend *find_backend(hd_str name)
