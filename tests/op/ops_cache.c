@@ -204,7 +204,8 @@ static void case_index_topk(opcase *c)
 
 static hd_attention_params random_attention(opcase *c, const step *s, hd_attn_kind kind)
 {
-    int32_t heads = OPCASE_PICK(c, 4, 1, 17, 8, 3);
+    int32_t heads = OPCASE_PICK(c, 4, 1, 17, 8, 64, 3);
+    if (s->n_rows > 30 && heads > 17) heads = 17;
     if (s->n_rows > 60 && heads > 3) heads = 2; /* ref is slow */
     uint8_t *rows = opcase_host(c, area(s->n_rows, HD_KV_ROW_BYTES));
     for (int32_t t = 0; t < s->n_rows; t++) fill_kv_row(c, rows + area(t, HD_KV_ROW_BYTES));

@@ -19,7 +19,7 @@ static void case_linear(opcase *c)
                                                             HD_WEIGHT_BF16, HD_WEIGHT_F32);
     int32_t n = OPCASE_PICK(c, 1, 2, 0, 3, 5, 8, 17, 33, 70);
     int32_t rows = OPCASE_PICK(c, 24, 1, 64, 127, 200, 16, 3);
-    int32_t cols = OPCASE_PICK(c, 64, 1024, 32, 2080, 128, 1152, 4096, 1000, 7);
+    int32_t cols = OPCASE_PICK(c, 64, 1024, 32, 2080, 128, 1152, 7168, 1000, 7);
     if (format == HD_WEIGHT_FP4) cols = (cols + 31) / 32 * 32;
     bool is_quantised = format != HD_WEIGHT_F32 && opcase_int(c, 0, 2) > 0;
     hd_y_kind y_kind = opcase_int(c, 0, 2) ? HD_Y_BF16 : HD_Y_F32;
