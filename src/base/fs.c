@@ -18,7 +18,8 @@ static hd_status open_regular(const char *path, int *fd, size_t *size, hd_err *e
 {
     char buf[128];
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* A FIFO must not block here: it is refused below. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
         hd_status code = errno == ENOENT ? HD_E_NOTFOUND : HD_E_IO;
         HD_FAIL(err, code, "cannot open '%s': %s", path, WHY(buf));

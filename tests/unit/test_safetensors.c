@@ -271,6 +271,8 @@ static void test_no_file(void **state)
     const char *dir = test_tmpdir();
     assert_int_equal(hd_st_open(test_path(dir, "x"), 0, NULL, &st, &err), HD_E_NOTFOUND);
     assert_int_equal(hd_st_open(dir, 0, NULL, &st, &err), HD_E_IO);
+    assert_int_equal(mkfifo(test_path(dir, "fifo"), 0600), 0); /* nobody writes: must not wait */
+    assert_int_equal(hd_st_open(test_path(dir, "fifo"), 0, NULL, &st, &err), HD_E_IO);
     assert_int_equal(chdir(dir), 0); /* a path without a slash */
     test_write("short", HD_STR("1234567"));
     assert_int_equal(hd_st_open("short", 0, NULL, &st, &err), HD_E_FORMAT);
