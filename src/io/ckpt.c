@@ -14,8 +14,6 @@
 
 #define INDEX_NAME      "model.safetensors.index.json"
 #define MAX_INDEX_BYTES ((size_t)256 << 20)
-#define ARENA_PER_BYTE  64 /* of the index's tree, see safetensors.c */
-#define ARENA_BASE      ((size_t)1 << 20)
 
 typedef struct shard {
     char *name; /* owned */
@@ -111,7 +109,7 @@ static hd_status parse_index(opener *o, hd_str text, const hd_json **root)
     hd_err why;
     hd_json_opts opts = {.allow_duplicates = true};
     hd_arena *tree = &o->ck->index_tree;
-    hd_arena_init(tree, text.len * ARENA_PER_BYTE + ARENA_BASE);
+    hd_arena_init(tree, hd_st_tree_bytes(text.len));
     hd_status status = hd_json_parse(text, NULL, tree, root, &why);
     if (status == HD_OK) return HD_OK;
     if (status == HD_E_NOMEM) HD_FAIL(o->err, status, "'" INDEX_NAME "': %s", why.text);

@@ -11,11 +11,6 @@
 
 #define LENGTH_BYTES 8 /* of the header length in front of everything */
 
-/* A tree of the header costs at most this many times its text: the densest header of rank-8 tensors
- * has a value per 2 to 5 bytes, and a value takes 80 bytes. */
-#define ARENA_PER_BYTE 64
-#define ARENA_BASE     (1u << 20)
-
 struct hd_st {
     hd_map map;     /* empty when the bytes are the caller's */
     char file[256]; /* name in messages, cut if need be */
@@ -287,7 +282,7 @@ static hd_status read_header(const reader *r)
     hd_str text;
     HD_TRY(find_header(r, &text));
     if (!text.ptr) return HD_OK;
-    size_t room = text.len * ARENA_PER_BYTE + ARENA_BASE;
+    size_t room = hd_st_tree_bytes(text.len);
     hd_arena tree;
     const hd_json *root;
     hd_arena_init(&tree, room);

@@ -20,6 +20,14 @@
 #define HD_ST_MAX_RANK   8
 #define HD_ST_MAX_HEADER (100u * 1000u * 1000u) /* bytes, as the safetensors library */
 
+/** Most memory that the tree of a JSON text of n bytes may take, here and in io/ckpt.h: a value of
+ *  80 bytes per 2 to 5 bytes of the densest honest header; 2 GiB whatever a file may say. */
+static inline size_t hd_st_tree_bytes(size_t n)
+{
+    size_t bytes = 64 * n + ((size_t)1 << 20), most = (size_t)1 << 31;
+    return bytes < most ? bytes : most;
+}
+
 typedef struct hd_st_tensor {
     hd_str name;
     hd_dtype dtype;

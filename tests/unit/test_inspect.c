@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -252,6 +253,65 @@ static void test_command(void **state)
     assert_int_equal(run(NULL, "--json"), 2);
 }
 
+/* Let "hadal synth" write the headers of the largest release into `dir`. */
+static void write_headers(const char *dir)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        execl(HD_TEST_PROGRAM, "hadal", "synth", "pro-0813", "--headers", "--out", dir,
+              (char *)NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* 1.6T parameters in under a second of processor time, best of three. */
+static void check_large(const char *dir, bool has_headers)
+{
+    double best_s = 1e9;
+    for (int i = 0; i < 3; i++) {
+        hd_inspect in;
+        clock_t start = clock();
+        assert_int_equal(hd_inspect_init(&in, dir, HD_ST_HEADERS, NULL), HD_OK);
+        double s = (double)(clock() - start) / CLOCKS_PER_SEC;
+        if (s < best_s) best_s = s;
+        size_t n = 0;
+        uint64_t bytes = 0;
+        for (int g = 0; g < HD_GROUP_COUNT; g++) {
+            n += in.groups[g].n_tensors;
+            bytes += in.groups[g].n_bytes;
+        }
+        assert_int_equal(in.defects.n, 0);
+        assert_int_equal(in.has_headers, has_headers);
+        assert_int_equal(n, 149782);
+        assert_true(bytes == 892727580904);
+        hd_inspect_deinit(&in);
+    }
+    print_message("inspect of V4-Pro-0813, %s: %.2f s\n", has_headers ? "headers" : "index alone",
+                  best_s);
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_true(best_s < 1.0);
+#endif
+}
+
+static void test_largest_release(void **state)
+{
+    (void)state;
+    const char *dir = test_tmpdir();
+    write_headers(dir);
+    check_large(dir, true);
+    for (int i = 1; i <= 66; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "model-%05d-of-00066.safetensors", i);
+        assert_int_equal(unlink(test_path(dir, name)), 0);
+    }
+    check_large(dir, false);
+}
+
 /* Golden checkpoints are well; HADAL_VECTORS names their directory. */
 static void test_golden(void **state)
 {
@@ -276,7 +336,8 @@ int main(void)
         cmocka_unit_test(test_text),          cmocka_unit_test(test_text_of_defects),
         cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_unaligned),
         cmocka_unit_test(test_recognised),    cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_command),       cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_command),       cmocka_unit_test(test_largest_release),
+        cmocka_unit_test(test_golden),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     hd_buf_deinit(&out);
