@@ -54,15 +54,15 @@ size_t test_text_rows(const char *name, void (*check)(const hd_json *row, void *
     return n;
 }
 
-/* "content" as it stands in the file, with quotes. */
-static hd_str quoted(hd_arena *arena, const hd_json *entry)
+/* An added token from its content on, as it stands in the file. */
+static void add_entry(hd_buf *out, const hd_json *entry)
 {
+    static const char *const flags[] = {"single_word", "lstrip", "rstrip", "normalized", "special"};
     hd_str content = hd_json_get(entry, "content")->text;
-    char *p = hd_arena_try_alloc(arena, content.len + 2, 1);
-    if (!p) abort();
-    p[0] = p[content.len + 1] = '"';
-    memcpy(p + 1, content.ptr, content.len);
-    return (hd_str){p, content.len + 2};
+    hd_buf_addf(out, "\"content\": \"%.*s\"", HD_STR_ARG(content));
+    for (size_t i = 0; i < HD_COUNT(flags); i++)
+        hd_buf_addf(out, ",\n      \"%s\": %.*s", flags[i],
+                    HD_STR_ARG(hd_json_get(entry, flags[i])->text));
 }
 
 hd_str test_text_tokenizer_v41(void)
@@ -80,14 +80,23 @@ hd_str test_text_tokenizer_v41(void)
         /* Entries ascend by id, and so they stand in the file. */
         const hd_json *change = hd_json_get(root, "changed")->child;
         for (; change; change = change->next) {
-            hd_str from = quoted(&arena, hd_json_get(change, "v4"));
-            size_t at = hd_str_find(rest, from, 0);
+            hd_buf from;
+            hd_buf_init(&from, 4096);
+            add_entry(&from, hd_json_get(change, "v4"));
+            size_t at = hd_str_find(rest, hd_buf_str(&from), 0);
             if (at == rest.len) abort();
             hd_buf_add(&out, rest.ptr, at);
-            hd_buf_add_str(&out, quoted(&arena, hd_json_get(change, "v41")));
+            add_entry(&out, hd_json_get(change, "v41"));
             rest = hd_str_skip(rest, at + from.len);
+            hd_buf_deinit(&from);
         }
         hd_buf_add_str(&out, rest);
+        hd_buf_addc(&out, '\n');
+        int64_t n_bytes;
+        if (hd_json_get_i64(hd_json_get(root, "v41"), "bytes", 0, MAX_FILE, &n_bytes, NULL) !=
+                HD_OK ||
+            out.len != (size_t)n_bytes)
+            abort();
     }
     hd_arena_deinit(&arena);
     hd_buf_deinit(&delta);
