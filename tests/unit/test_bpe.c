@@ -117,6 +117,17 @@ static void fragments_of_characters_merge_as_ranked(void **state)
     IDS(v, "x\u00e9", "256 169");
     IDS(v, "y\u00e9", "121 257");
     hd_vocab_close(v);
+    /* The first two bytes of three, E4 B8, join the character before them. */
+    v = make_vocab("\"ä¸\": 256, \"ä¸ĸ\": 257, \"ä¸ĸä¸\": 258, \"ä¸Ĺ\": 259",
+                   "\"ä ¸\", \"ä¸ ĸ\", \"ä¸ĸ ä¸\", \"ä¸ Ĺ\"", NULL);
+    IDS(v, "\u4e17", "259");
+    IDS(v, "\u4e16\u4e17", "258 151");
+    hd_vocab_close(v);
+    /* The last two bytes of three, B0 80, join what follows. */
+    v = make_vocab("\"°Ģ\": 256, \"°Ģa\": 257, \"ê°Ģ\": 258", "\"° Ģ\", \"°Ģ a\", \"ê °Ģ\"", NULL);
+    IDS(v, "\uac00", "258");
+    IDS(v, "\uac00a", "234 257");
+    hd_vocab_close(v);
 }
 
 static uint64_t seed = 7;
