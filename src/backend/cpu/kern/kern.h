@@ -33,10 +33,13 @@ typedef struct mat_job {
     hd_y_kind y_kind;
 } mat_job;
 
-/** At most so many tokens are multiplied straight from the file's rows; more go through panels. */
+/** At most so many tokens (DIRECT_TOKENS, at most 4) are multiplied straight from the file's rows;
+ *  more go through panels. */
 #define MAX_DIRECT_TOKENS 4
+#define DIRECT_ROWS       4 /* rows that run side by side there */
+_Static_assert(DIRECT_TOKENS <= MAX_DIRECT_TOKENS, "more tokens than linear_gemv.c can take");
 
-/** Rows r0 … r1 − 1 of the job (relative to row0) for all of its tokens, n_tok ≤ 4. */
+/** Rows r0 … r1 − 1 of the job (relative to row0) for all of its tokens, n_tok ≤ DIRECT_TOKENS. */
 void KERN(mat_direct)(const hd_cpu_lane *lane, const mat_job *job, int32_t r0, int32_t r1);
 /** Rows r0 … r1 − 1, tokens t0 … t1 − 1; at most MAT_CHUNK_ROWS and MAT_BLOCK_TOKENS of them. */
 void KERN(mat_panels)(const hd_cpu_lane *lane, const mat_job *job, int32_t r0, int32_t r1,

@@ -11,7 +11,7 @@ static void run_unit(const hd_cpu_lane *lane, const mat_job *job, int32_t r0, in
 {
     if (job->w->base.format == HD_WEIGHT_F32)
         KERN(mat_f32)(job, r0, r1, t0, t1);
-    else if (job->n_tok <= MAX_DIRECT_TOKENS)
+    else if (job->n_tok <= DIRECT_TOKENS)
         KERN(mat_direct)(lane, job, r0, r1);
     else
         KERN(mat_panels)(lane, job, r0, r1, t0, t1);
@@ -25,7 +25,7 @@ typedef struct load {
 
 static int32_t n_token_blocks(const mat_job *job)
 {
-    if (job->n_tok <= MAX_DIRECT_TOKENS) return 1;
+    if (job->n_tok <= DIRECT_TOKENS) return 1;
     return (job->n_tok + MAT_BLOCK_TOKENS - 1) / MAT_BLOCK_TOKENS;
 }
 
@@ -39,7 +39,7 @@ static load survey(int32_t n_jobs, mat_job_fn get, const void *arg)
         if (job.n_tok == 0) continue;
         l.n_active++;
         l.n_blocks += n_token_blocks(&job);
-        if (job.n_tok > MAX_DIRECT_TOKENS) l.few = false;
+        if (job.n_tok > DIRECT_TOKENS) l.few = false;
     }
     return l;
 }
@@ -49,7 +49,7 @@ static void run_by_rows(const hd_cpu_lane *lane, int32_t n_jobs, mat_job_fn get,
                         const load *l)
 {
     hd_par_range range =
-        hd_par_split((int64_t)l->n_active * l->n_rows, MAX_DIRECT_TOKENS, lane->i, lane->n);
+        hd_par_split((int64_t)l->n_active * l->n_rows, DIRECT_ROWS, lane->i, lane->n);
     int64_t at = 0;
     for (int32_t i = 0; i < n_jobs && at < range.end; i++) {
         mat_job job;

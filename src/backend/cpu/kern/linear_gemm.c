@@ -6,9 +6,6 @@
  * and tiles of TILE_ROWS × TILE_TOKENS accumulators run over it with lanes along K. */
 #include "backend/cpu/kern/tile.h"
 
-#ifndef PANEL_TILES
-#define PANEL_TILES 1
-#endif
 #define PANEL_ROWS  (TILE_ROWS * PANEL_TILES)
 #define PANEL_STEPS (HD_SEGMENT / 32)
 #define TILE_BYTES  ((size_t)PANEL_STEPS * TILE_ROWS * PAN_BYTES)

@@ -6,7 +6,7 @@
  */
 #include "backend/cpu/kern/kern.h"
 
-enum { R = 4 };
+enum { R = DIRECT_ROWS };
 
 /* acc[r][t] += columns k … k + 63. */
 HD_INLINE void step64(hd_weight_format format, int n_rows, int n_tok, const wrows *w, int64_t k,

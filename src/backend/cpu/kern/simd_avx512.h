@@ -8,6 +8,8 @@
 #define TILE_TOKENS   3
 #define F32_TILE      4
 #define PV_TILE_HEADS 4
+#define PANEL_TILES   1
+#define DIRECT_TOKENS 4
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -244,8 +246,7 @@ HD_INLINE __m512i words_fp4(const uint8_t *p, const hd_cpu_tables *tables, uint8
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 
-#define PAN_BYTES   64 /* 32 × bf16 */
-#define PAN_IS_BF16 1
+#define PAN_BYTES 64 /* 32 × bf16 */
 
 typedef __m512i vw;
 typedef struct v8 {
@@ -302,8 +303,7 @@ HD_INLINE vf vw_dot(vf acc, vw a, vw b)
 
 #else
 
-#define PAN_BYTES   128 /* 16 × f32 odd, 16 × f32 even */
-#define PAN_IS_BF16 0
+#define PAN_BYTES 128 /* 16 × f32 odd, 16 × f32 even */
 
 typedef vp vw;
 typedef struct v8 {

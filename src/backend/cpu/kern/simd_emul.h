@@ -4,11 +4,12 @@
 #define HD_BACKEND_CPU_SIMD_EMUL_H
 
 #define PAN_BYTES     64 /* 32 × bf16 */
-#define PAN_IS_BF16   1
 #define TILE_ROWS     4
 #define TILE_TOKENS   2
 #define F32_TILE      2
 #define PV_TILE_HEADS 2
+#define PANEL_TILES   1
+#define DIRECT_TOKENS 2
 
 typedef struct vf {
     float v[16];

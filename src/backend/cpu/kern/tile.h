@@ -4,6 +4,20 @@
 
 #include "backend/cpu/kern/kern.h"
 
+#if !defined(HAVE_TILE_STEP)
+/* acc[t][r] += one step of 32 columns. */
+HD_INLINE void vw_tile_step(int n_rows, int n_tok, const uint8_t *w, const uint8_t *x,
+                            size_t x_bytes, vf acc[][8])
+{
+    vw xv[TILE_TOKENS];
+    for (int t = 0; t < n_tok; t++) xv[t] = vw_pan(x + (size_t)t * x_bytes);
+    for (int r = 0; r < n_rows; r++) {
+        vw wv = vw_pan(w + r * PAN_BYTES);
+        for (int t = 0; t < n_tok; t++) acc[t][r] = vw_dot(acc[t][r], wv, xv[t]);
+    }
+}
+#endif
+
 /* sums[t · stride + r] += the products of one tile of rows with n_tok packed rows x. The panel has
  * row r of step j at (j · TILE_ROWS + r) · PAN_BYTES. Rows from n_rows on hold old bits, and their
  * products are dropped. n_tok is a constant where this is inlined. */
@@ -13,14 +27,9 @@ HD_INLINE void tile(int n_tok, int n_rows, const uint8_t *panel, const uint8_t *
     vf acc[TILE_TOKENS][8];
     for (int t = 0; t < n_tok; t++)
         for (int r = 0; r < TILE_ROWS; r++) acc[t][r] = vf_zero();
-    for (int64_t j = 0; j < n_steps; j++) {
-        vw xv[TILE_TOKENS];
-        for (int t = 0; t < n_tok; t++) xv[t] = vw_pan(x + (size_t)t * x_bytes + j * PAN_BYTES);
-        for (int r = 0; r < TILE_ROWS; r++) {
-            vw w = vw_pan(panel + (j * TILE_ROWS + r) * PAN_BYTES);
-            for (int t = 0; t < n_tok; t++) acc[t][r] = vw_dot(acc[t][r], w, xv[t]);
-        }
-    }
+    for (int64_t j = 0; j < n_steps; j++)
+        vw_tile_step(TILE_ROWS, n_tok, panel + j * TILE_ROWS * PAN_BYTES, x + j * PAN_BYTES,
+                     x_bytes, acc);
     for (int t = 0; t < n_tok; t++) {
         float out[8];
         if (TILE_ROWS == 8)
