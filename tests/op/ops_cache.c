@@ -166,10 +166,11 @@ static void case_top_k(opcase *c)
     pick_rows(c, &s, &row0, &n_rows);
     int32_t n_score = s.end_pos / 4 + OPCASE_PICK(c, 0, 1, 60);
     opcase_shape(c, "%d of %d, rows %d + %d", k, n_score, row0, n_rows);
+    int32_t top = opcase_int(c, 0, n_values - 1); /* how many steps the best score is above 0 */
     hd_bf16 *score = opcase_host(c, area(n_rows, n_score) * 2);
     for (size_t i = 0; i < area(n_rows, n_score); i++) {
-        float x = (float)(opcase_int(c, 0, n_values - 1) - n_values / 2) * 0.0625f;
-        if (opcase_int(c, 0, 30) == 0) x = -0.0f;
+        float x = (float)(top - opcase_int(c, 0, n_values - 1)) * 0.0625f;
+        if (opcase_int(c, 0, 5) == 0) x = -0.0f;
         if (opcase_int(c, 0, 60) == 0) x = -INFINITY;
         score[i] = hd_bf16_from_f32(x);
     }
