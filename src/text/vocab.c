@@ -27,6 +27,7 @@ typedef struct build {
     hd_strmap ids; /* spelling in model.vocab -> id */
     const hd_json *vocab, *merges;
     const hd_json *added; /* NULL: none */
+    hd_added *item[2];    /* [added->n] room for v->added[].item */
     hd_err *err;
 } build;
 
@@ -102,7 +103,6 @@ static hd_status read_spellings(build *b)
     if (b->vocab->n > HD_VOCAB_MAX_SIZE)
         HD_FAIL(b->err, HD_E_LIMIT, "'model.vocab' has %zu tokens, expected at most %zu",
                 b->vocab->n, HD_VOCAB_MAX_SIZE);
-    if (!hd_strmap_try_reserve(&b->ids, b->vocab->n)) return no_memory(b);
     for (const hd_json *t = b->vocab->child; t; t = t->next) {
         int64_t id;
         HD_TRY(hd_json_i64(t, 0, HD_VOCAB_MAX_SIZE - 1, &id, b->err));
@@ -306,11 +306,7 @@ static int compare_content(const void *a, const void *b)
 static hd_status place_added(const build *b)
 {
     hd_vocab *v = b->v;
-    hd_added *item[2];
     size_t n[2] = {0};
-    for (int k = 0; k < 2; k++)
-        if (!(item[k] = hd_arena_try_alloc(&v->arena, b->added->n, sizeof *item[k])))
-            return no_memory(b);
     for (const hd_json *node = b->added->child; node; node = node->next) {
         added_token t;
         HD_TRY(read_added(b, node, &t));
@@ -322,12 +318,12 @@ static hd_status place_added(const build *b)
         unsigned special = t.is_special ? HD_TOKEN_SPECIAL : 0;
         HD_TRY(place_token(b, t.id, t.content, HD_TOKEN_ADDED | special));
         int k = t.is_normalized;
-        item[k][n[k]++] = (hd_added){v->token[t.id], (int32_t)t.id};
+        b->item[k][n[k]++] = (hd_added){v->token[t.id], (int32_t)t.id};
         v->added[k].is_first[(unsigned char)t.content.ptr[0]] = true;
     }
     for (int k = 0; k < 2; k++) {
-        qsort(item[k], n[k], sizeof *item[k], compare_content);
-        v->added[k].item = item[k];
+        qsort(b->item[k], n[k], sizeof *b->item[k], compare_content);
+        v->added[k].item = b->item[k];
         v->added[k].n = n[k];
     }
     return HD_OK;
@@ -355,11 +351,14 @@ static hd_status refuse_twins(const build *b)
 static hd_status build_tables(build *b)
 {
     hd_vocab *v = b->v;
+    const size_t n_added = b->added ? b->added->n : 0;
     HD_TRY(read_spellings(b));
     HD_TRY(count_tokens(b, &v->n_tokens));
     v->token = hd_arena_try_alloc(&v->arena, v->n_tokens, sizeof *v->token);
     v->flags = hd_arena_try_alloc(&v->arena, v->n_tokens, sizeof *v->flags);
-    if (!v->token || !v->flags) return no_memory(b);
+    for (int k = 0; k < 2; k++)
+        b->item[k] = hd_arena_try_alloc(&v->arena, n_added, sizeof *b->item[k]);
+    if (!v->token || !v->flags || !b->item[0] || !b->item[1]) return no_memory(b);
     if (b->added) {
         HD_TRY(place_added(b));
         HD_TRY(refuse_twins(b));

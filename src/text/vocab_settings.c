@@ -15,7 +15,8 @@
 /* A JSON text, written in C without doubled quotes and backslashes. */
 #define JSON(...) #__VA_ARGS__
 
-/* A name that ends in '?' may be missing. "*" is any value; {"|": [a, b]} is a or b. */
+/* A name that ends in '?' may be missing. "*" is any value; {"|": [a, b]} is a or b, which messages
+ * call as `says` does, where there is one. */
 /* clang-format off */
 static const char template_json[] = JSON(
 {
@@ -23,7 +24,10 @@ static const char template_json[] = JSON(
     "truncation?": null,
     "padding?": null,
     "added_tokens?": "*",
-    "normalizer?": {"|": [null, {"type": "Sequence", "normalizers": []}]},
+    "normalizer?": {
+        "|": [null, {"type": "Sequence", "normalizers": []}],
+        "says": "null or an empty Sequence"
+    },
     "pre_tokenizer": {
         "type": "Sequence",
         "pretokenizers": [
@@ -53,12 +57,15 @@ static const char template_json[] = JSON(
             }
         ]
     },
-    "post_processor?": {"|": [null, {
-        "type": "ByteLevel",
-        "add_prefix_space": "*",
-        "trim_offsets": "*",
-        "use_regex?": "*"
-    }]},
+    "post_processor?": {
+        "|": [null, {
+            "type": "ByteLevel",
+            "add_prefix_space": "*",
+            "trim_offsets": "*",
+            "use_regex?": "*"
+        }],
+        "says": "null or one of type ByteLevel"
+    },
     "decoder": {
         "type": "ByteLevel",
         "add_prefix_space": "*",
@@ -98,9 +105,13 @@ static hd_status refuse(const hd_json *got, const hd_json *want, hd_err *err)
     char path[128], is[200], should[200];
     if (!err) return HD_E_UNSUPPORTED; /* one of several alternatives: nobody asks why */
     hd_json_path(got, path, sizeof path);
-    const hd_json *choice = hd_json_get(want, "|");
+    const hd_json *choice = hd_json_get(want, "|"), *says = hd_json_get(want, "says");
+    if (says)
+        snprintf(should, sizeof should, "%.*s", HD_STR_ARG(says->text));
+    else
+        show(choice ? choice : want, should);
     HD_SET_ERR(err, HD_E_UNSUPPORTED, "tokenizer setting '%s' is %s, expected %s%s", path,
-               show(got, is), choice ? "one of " : "", show(choice ? choice : want, should));
+               show(got, is), choice && !says ? "one of " : "", should);
     hd_err_set_path(err, path);
     return HD_E_UNSUPPORTED;
 }

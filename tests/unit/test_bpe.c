@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "support/tiny_vocab.h"
+#include "support/tmpdir.h"
 #include "support/vectors.h"
 #include "text/bpe.h"
 #include "text/tokenizer.h"
@@ -495,6 +496,47 @@ static void the_public_interface_holds_together(void **state)
     hd_tokenizer_close(t);
 }
 
+/* Open, encode a text that needs repair, decode: each allocation fails once. */
+static hd_status use_tokenizer(const char *path)
+{
+    hd_tokenizer *t;
+    hd_decoder *d = NULL;
+    const char *text;
+    int32_t ids[16];
+    size_t n, len;
+    hd_status status;
+    HD_TRY(hd_tokenizer_open(path, &t, NULL));
+    HD_TRY_GOTO(status, out, hd_tokenizer_encode(t, "a\xFF", 2, 0, ids, 16, &n, NULL));
+    HD_TRY_GOTO(status, out, hd_decoder_create(t, 0, &d, NULL));
+    HD_TRY_GOTO(status, out, hd_decoder_push(d, ids[0], &text, &len, NULL));
+    HD_TRY_GOTO(status, out, hd_decoder_finish(d, &text, &len, NULL));
+out:
+    hd_decoder_destroy(d);
+    hd_tokenizer_close(t);
+    return status;
+}
+
+static void the_public_interface_survives_lack_of_memory(void **state)
+{
+    (void)state;
+    hd_buf json;
+    hd_buf_init(&json, 1 << 20);
+    tiny_vocab_json(&(tiny_vocab){0}, &json);
+    const char *path = test_path(test_tmpdir(), "tokenizer.json");
+    test_write(path, hd_buf_str(&json));
+    hd_buf_deinit(&json);
+    hd_status status = HD_E_NOMEM;
+    int n_failures = 0;
+    for (; status != HD_OK; n_failures += status != HD_OK) {
+        hd_mem_fail_after(n_failures);
+        status = use_tokenizer(path);
+        hd_mem_fail_after(-1);
+        assert_true(status == HD_OK || status == HD_E_NOMEM);
+    }
+    print_message("%d allocations failed in turn\n", n_failures);
+    assert_true(n_failures > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +554,7 @@ int main(void)
         cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(threads_share_a_tokenizer),
         cmocka_unit_test(the_public_interface_holds_together),
+        cmocka_unit_test(the_public_interface_survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
