@@ -66,7 +66,7 @@ static bool experts_ok(const hd_moe_experts_params *p)
     X(route, p->n_rows,                                                                            \
       p->n_chosen >= 1 && p->n_chosen <= p->n_experts && p->n_experts <= MAX_EXPERTS &&            \
           !p->tid2eid != !p->bias)                                                                 \
-    X(moe_group, p->n_rows + 1, p->n_rows >= 0 && p->n_experts >= 1 && p->n_chosen >= 1)           \
+    X(moe_group, p->n_rows, p->n_experts >= 1 && p->n_chosen >= 1)                                 \
     X(grouped_linear, p->n_rows, p->w && (!p->order || p->divisor >= 1))                           \
     X(swiglu, p->n_rows, p->dim >= 0)                                                              \
     X(combine, p->n_rows, p->n_chosen >= 0 && p->dim >= 0)                                         \

@@ -76,6 +76,7 @@ HD_HOSTREF_OP(route)
 static hd_status moe_group(const hd_moe_group_params *p)
 {
     if (p->n_rows < 0 || p->n_experts < 1 || p->n_chosen < 1) return HD_E_ARG;
+    if (p->n_rows == 0) return HD_OK;
     int32_t n = p->n_rows * p->n_chosen;
     memset(p->offset, 0, ((size_t)p->n_experts + 1) * sizeof p->offset[0]);
     for (int32_t i = 0; i < n; i++) p->offset[p->expert[i] + 1]++;
