@@ -19,7 +19,8 @@ static int32_t or_default(int32_t value, int32_t fallback)
 static hd_status set_limits(hd_model *m, const hd_model_opts *o, hd_err *err)
 {
     m->max_seqs = or_default(o->max_seqs, DEFAULT_MAX_SEQS);
-    m->max_ctx = or_default(o->max_ctx, DEFAULT_MAX_CTX);
+    bool short_model = m->cfg.max_position < DEFAULT_MAX_CTX;
+    m->max_ctx = or_default(o->max_ctx, short_model ? m->cfg.max_position : DEFAULT_MAX_CTX);
     m->max_rows = or_default(o->max_rows, DEFAULT_MAX_ROWS);
     if (m->max_rows > MAX_ROWS_LIMIT)
         HD_FAIL(err, HD_E_ARG, "max_rows is %d, expected at most %d", m->max_rows, MAX_ROWS_LIMIT);
@@ -160,11 +161,27 @@ static hd_status nonfinite_error(const hd_model *m, int32_t tag, hd_err *err)
     HD_FAIL(err, HD_E_DEVICE, "NaN or infinity in the logits");
 }
 
+hd_status hd_v4_abandon(hd_model *m, hd_status st, hd_err *err)
+{
+    hd_err fault = {0};
+    if (m->dev->stream.sync(m->stream, -1, &fault) != HD_OK)
+        (void)HD_SET_ERR(err, HD_E_DEVICE, "%s", fault.text);
+    else
+        (void)HD_SET_ERR(err, HD_E_DEVICE, "the device refused a call with %s", hd_status_name(st));
+    if (m->at < m->cfg.n_layers)
+        return hd_err_context(err, HD_E_DEVICE, "step failed in layer %d", m->at);
+    if (m->at < m->cfg.n_layers + m->cfg.n_stages)
+        return hd_err_context(err, HD_E_DEVICE, "step failed in stage %d of the draft head",
+                              m->at - m->cfg.n_layers);
+    return hd_err_context(err, HD_E_DEVICE, "step failed in the output head");
+}
+
 hd_status hd_v4_finish(hd_model *m, hd_err *err)
 {
     int32_t tag;
-    HD_TRY(m->dev->mem.download(m->stream, &tag, m->work.nonfinite, sizeof tag));
-    HD_TRY(m->dev->stream.sync(m->stream, -1, err));
+    hd_status st = m->dev->mem.download(m->stream, &tag, m->work.nonfinite, sizeof tag);
+    if (st == HD_OK) st = m->dev->stream.sync(m->stream, -1, err);
+    if (st != HD_OK) return hd_v4_abandon(m, st, err);
     return tag == INT32_MAX ? HD_OK : nonfinite_error(m, tag, err);
 }
 
@@ -176,7 +193,7 @@ hd_status hd_v4_begin(hd_model *m)
 }
 
 /* Logits of the step's wanted rows, HD_HEAD_ROWS at a time, to where each part wants them. */
-static hd_status collect_logits(hd_model *m, const hd_v4_step *step, float *const *dst, hd_err *err)
+static hd_status collect_logits(hd_model *m, const hd_v4_step *step, float *const *dst)
 {
     size_t v = (size_t)m->cfg.vocab_size;
     for (int32_t i = 0; i < step->n_out_rows; i += HD_HEAD_ROWS) {
@@ -186,31 +203,29 @@ static hd_status collect_logits(hd_model *m, const hd_v4_step *step, float *cons
             HD_TRY(m->dev->mem.download(m->stream, dst[i + k], m->work.logits + (size_t)k * v,
                                         v * sizeof(float)));
         /* Bounded queues: a device need not hold more than one batch of logits. */
-        HD_TRY(m->dev->stream.sync(m->stream, -1, err));
+        HD_TRY(m->dev->stream.sync(m->stream, -1, NULL));
     }
     return HD_OK;
+}
+
+static hd_status submit_step(hd_model *m, const hd_v4_step *step, float *const *dst)
+{
+    HD_TRY(hd_v4_begin(m));
+    HD_TRY(hd_v4_forward(m, step));
+    return collect_logits(m, step, dst);
 }
 
 hd_status hd_v4_run_parts(hd_model *m, const hd_v4_part *part, int32_t n_parts, float *const *dst,
                           hd_v4_step *step, hd_err *err)
 {
-    hd_status st;
     for (int32_t s = 0; s < n_parts; s++)
         HD_TRY(hd_v4_state_reserve(part[s].seq, part[s].pos0 + part[s].n, err));
     hd_v4_step_build(m, part, n_parts, HD_ATTN_CAUSAL, step);
-    if (err) err->text[0] = '\0';
-    HD_TRY_GOTO(st, fail, hd_v4_begin(m));
-    HD_TRY_GOTO(st, fail, hd_v4_forward(m, step));
-    HD_TRY_GOTO(st, fail, collect_logits(m, step, dst, err));
+    hd_status st = submit_step(m, step, dst);
+    if (st != HD_OK) return hd_v4_abandon(m, st, err);
     HD_TRY(hd_v4_finish(m, err));
     for (int32_t s = 0; s < n_parts; s++) part[s].seq->len += part[s].n;
     return HD_OK;
-fail:
-    /* What was queued still runs: wait, so that the caller's memory is its own again. */
-    (void)m->dev->stream.sync(m->stream, -1, NULL);
-    if (err && !err->text[0])
-        (void)HD_SET_ERR(err, st, "the device refused an op with %s", hd_status_name(st));
-    return hd_err_context(err, st, "step failed in layer %d", m->at);
 }
 
 /* How many rows of the next step each unfinished item contributes. */

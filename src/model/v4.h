@@ -221,7 +221,7 @@ struct hd_model {
     hd_rope_freqs rope_plain, rope_yarn;
     int32_t max_seqs, max_ctx, max_rows;
     bool has_draft;
-    int32_t at; /* block that is being submitted: for error texts */
+    int32_t at; /* block that is being submitted, n_layers + n_stages: the head; for error texts */
     /* hd_model_step's own arrays, host */
     hd_v4_part *step_parts; /* [max_seqs] */
     int32_t *step_items;    /* [max_seqs]: the item of each part */
@@ -239,6 +239,9 @@ struct hd_model {
 hd_status hd_v4_begin(hd_model *m) HD_WARN_UNUSED;
 /** Wait for the step; HD_E_DEVICE when NaN or infinity was seen. */
 hd_status hd_v4_finish(hd_model *m, hd_err *err) HD_WARN_UNUSED;
+/** After a submit failed with `st`: what was queued still runs, so wait until the caller's memory
+ *  is its own again, and say where it was. Always HD_E_DEVICE: sequences are unspecified now. */
+hd_status hd_v4_abandon(hd_model *m, hd_status st, hd_err *err) HD_WARN_UNUSED;
 /** One step of at most max_rows rows, start to end: reserve, run, logits to dst[i] (host f32 [V]
  *  for each wanted row), advance. `step` stays valid until the next one is built. */
 hd_status hd_v4_run_parts(hd_model *m, const hd_v4_part *part, int32_t n_parts, float *const *dst,

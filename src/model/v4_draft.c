@@ -102,8 +102,8 @@ static hd_status mtp_input(hd_model *m, int32_t n, const int32_t *id)
                                          .y = w->x_draft});
 }
 
-hd_status hd_v4_mtp(hd_model *m, const hd_v4_step *step, const int32_t *next_id, float *logits,
-                    hd_err *err)
+static hd_status submit_mtp(hd_model *m, const hd_v4_step *step, const int32_t *next_id,
+                            float *logits)
 {
     int32_t n = step->rows.n_rows;
     size_t v = (size_t)m->cfg.vocab_size;
@@ -117,7 +117,14 @@ hd_status hd_v4_mtp(hd_model *m, const hd_v4_step *step, const int32_t *next_id,
         HD_TRY(m->dev->mem.download(m->stream, logits + (size_t)i * v, m->work.logits,
                                     (size_t)k * v * sizeof(float)));
     }
-    return hd_v4_finish(m, err);
+    return HD_OK;
+}
+
+hd_status hd_v4_mtp(hd_model *m, const hd_v4_step *step, const int32_t *next_id, float *logits,
+                    hd_err *err)
+{
+    hd_status st = submit_mtp(m, step, next_id, logits);
+    return st == HD_OK ? hd_v4_finish(m, err) : hd_v4_abandon(m, st, err);
 }
 
 /* ---- DSpark -----------------------------------------------------------------------------------
@@ -174,23 +181,27 @@ static hd_status draft_block(hd_model *m, const hd_v4_step *step)
     return HD_OK;
 }
 
+static hd_status submit_dspark(hd_model *m, const hd_v4_step *step, const hd_v4_draft_out *out)
+{
+    const hd_dev_mem_ops *mem = &m->dev->mem;
+    size_t n = (size_t)m->cfg.dspark_block_size, v = (size_t)m->cfg.vocab_size;
+    HD_TRY(hd_v4_begin(m));
+    HD_TRY(draft_block(m, step));
+    HD_TRY(mem->download(m->stream, out->tokens, m->work.draft_id, (n + 1) * sizeof(int32_t)));
+    HD_TRY(mem->download(m->stream, out->logits, m->work.logits, n * v * sizeof(float)));
+    return mem->download(m->stream, out->confidence, m->work.conf, n * sizeof(float));
+}
+
 hd_status hd_v4_dspark(hd_model *m, hd_seq *seq, int32_t next_id, const hd_v4_draft_out *out,
                        hd_err *err)
 {
     const hd_config *c = &m->cfg;
-    const hd_dev_mem_ops *mem = &m->dev->mem;
     int32_t ids[HD_MAX_DRAFT], n = c->dspark_block_size;
     ids[0] = next_id;
     for (int32_t i = 1; i < n; i++) ids[i] = c->dspark_noise_id;
     hd_v4_part part = {.seq = seq, .ids = ids, .n = n, .pos0 = seq->len, .n_logits = n};
     hd_v4_step step;
     hd_v4_step_build(m, &part, 1, HD_ATTN_DRAFT, &step);
-    HD_TRY(hd_v4_begin(m));
-    HD_TRY(draft_block(m, &step));
-    HD_TRY(
-        mem->download(m->stream, out->tokens, m->work.draft_id, (size_t)(n + 1) * sizeof(int32_t)));
-    HD_TRY(mem->download(m->stream, out->logits, m->work.logits,
-                         (size_t)n * (size_t)c->vocab_size * sizeof(float)));
-    HD_TRY(mem->download(m->stream, out->confidence, m->work.conf, (size_t)n * sizeof(float)));
-    return hd_v4_finish(m, err);
+    hd_status st = submit_dspark(m, &step, out);
+    return st == HD_OK ? hd_v4_finish(m, err) : hd_v4_abandon(m, st, err);
 }

@@ -69,7 +69,6 @@ hd_status hd_v4_forward(hd_model *m, const hd_v4_step *step)
         if (l == c->n_layers - 1) HD_TRY(hd_probe_streams(m, step, l, "out", x));
         HD_TRY(collect_target(m, step, l));
     }
-    m->at = c->n_layers;
     if (m->has_draft && c->draft == HD_DRAFT_DSPARK) HD_TRY(hd_v4_dspark_observe(m, step));
     return HD_OK;
 }
@@ -80,6 +79,7 @@ hd_status hd_v4_head(hd_model *m, const hd_bf16 *x, const int32_t *row, int32_t 
     const hd_config *c = &m->cfg;
     hd_v4_work *w = &m->work;
     hd_stream *s = m->stream;
+    m->at = c->n_layers + c->n_stages;
     HD_TRY(hd_op_gather_rows(
         s, &(hd_gather_rows_params){.n_rows = n,
                                     .row_bytes = sizeof(hd_bf16) * HD_STREAMS * (size_t)c->dim,
