@@ -138,11 +138,13 @@ static size_t layout(const hd_model *m, hd_v4_work *w, uint8_t *base)
     return b.used;
 }
 
-/* The step's arrays: per row ids, positions, sequence, ring row, two rope rows and, where groups
- * end, two row numbers and a rope row per ratio; per sequence its numbers and page tables. */
+/* The step's arrays: per row id, position, sequence, ring row, place in the output, two rope rows;
+ * two row numbers and a rope row per ratio for the groups that end (in a step of many sequences
+ * every row may end one of each); next id and row number for MTP. Per sequence its numbers and page
+ * tables. */
 static size_t meta_size(const hd_model *m)
 {
-    size_t per_row = 8 * sizeof(int32_t) + 4 * HD_ROPE_DIM * sizeof(float);
+    size_t per_row = 11 * sizeof(int32_t) + 4 * HD_ROPE_DIM * sizeof(float);
     size_t per_seq = 4 * sizeof(int32_t);
     for (int k = 0; k < HD_PAGE_KINDS; k++)
         per_seq += (size_t)m->state.max_pages[k] * sizeof(int32_t);
