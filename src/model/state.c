@@ -193,7 +193,8 @@ static hd_status copy_pages(hd_model *m, void *pool, size_t row_bytes, hd_page_k
 {
     size_t bytes = row_bytes * HD_PAGE_ROWS;
     if (!pool) return HD_OK;
-    for (int32_t i = 0; i < src->n_pages[kind]; i++)
+    /* Not src's number: a failed step may have left it more pages than its length needs. */
+    for (int32_t i = 0; i < dst->n_pages[kind]; i++)
         HD_TRY(m->dev->mem.copy2d(m->stream, (uint8_t *)pool + bytes * (size_t)dst->page[kind][i],
                                   bytes, (uint8_t *)pool + bytes * (size_t)src->page[kind][i],
                                   bytes, bytes, 1));
@@ -231,11 +232,13 @@ hd_status hd_seq_clone(hd_seq *seq, hd_seq **out, hd_err *err)
     HD_TRY(hd_seq_create(m, out, err));
     HD_TRY_GOTO(st, fail, hd_v4_state_reserve(*out, seq->len, err));
     for (int32_t i = 0; i < n_blocks(m); i++) HD_TRY_GOTO(st, fail, copy_block(m, i, seq, *out));
-    HD_TRY_GOTO(st, fail, m->dev->stream.sync(m->stream, -1, err));
+    HD_TRY_GOTO(st, fail, m->dev->stream.sync(m->stream, -1, NULL));
     (*out)->len = seq->len;
     return HD_OK;
 fail:
+    /* The pages are given back: nothing may be under way to them. */
+    (void)m->dev->stream.sync(m->stream, -1, NULL);
     hd_seq_destroy(*out);
     *out = NULL;
-    return st;
+    HD_FAIL(err, HD_E_DEVICE, "the device refused to copy a sequence with %s", hd_status_name(st));
 }
