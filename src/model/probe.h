@@ -62,7 +62,7 @@ hd_status hd_probe_attention_(hd_model *m, const hd_v4_step *step, const hd_v4_b
                               const int32_t *sel);
 hd_status hd_probe_route_(hd_model *m, const hd_v4_step *step, const hd_v4_block *b);
 
-/** The streams: bf16 [T, 4, D], before a layer ("in") or behind the last ("out"). */
+/** The streams: bf16 [T, 4, D], before a layer ("in") or behind it ("out"). */
 #define hd_probe_streams(m, step, layer, point, x)                                                 \
     (HD_PROBED(m, layer) ? hd_probe_streams_(m, step, layer, point, x) : HD_OK)
 /** bf16 [T, n_heads, dim]. */

@@ -258,6 +258,25 @@ static int32_t shown_picks(const hd_model *m)
     return entries < m->cfg.index_topk ? entries : m->cfg.index_topk;
 }
 
+/* Fed picks (rows of kv_all, any order) as the device holds them. Each must be visible to its row:
+ * an op would follow any other to wherever it points. */
+static hd_status picks_from_rows(hd_probe *p, const hd_probe_value *in, const hd_v4_step *step,
+                                 const int32_t *rows, int32_t shown, int32_t k, int32_t *sel)
+{
+    for (int32_t t = 0; t < step->rows.n_rows; t++) {
+        int32_t visible = (step->pos0 + t + 1) / HD_CSA_RATIO;
+        for (int32_t i = 0; i < k; i++) {
+            int32_t row = i < shown ? rows[t * shown + i] : -1;
+            if (row != -1 && (row < p->n_tokens || row - p->n_tokens >= visible))
+                return HD_SET_ERR(&p->err, HD_E_ARG,
+                                  "'%s' holds %d for token %d, expected -1 or %d to %d", in->name,
+                                  row, step->pos0 + t, p->n_tokens, p->n_tokens + visible - 1);
+            sel[t * k + i] = row < 0 ? -1 : row - p->n_tokens;
+        }
+    }
+    return HD_OK;
+}
+
 hd_status hd_probe_selection_(hd_model *m, const hd_v4_step *step, int32_t layer)
 {
     hd_probe *p = m->probe;
@@ -274,11 +293,7 @@ hd_status hd_probe_selection_(hd_model *m, const hd_v4_step *step, int32_t layer
         const void *fed;
         HD_TRY_GOTO(st, out, hd_probe_take(p, in, &d, &fed));
         memcpy(rows, fed, (size_t)n * (size_t)shown * sizeof *rows);
-        for (int32_t t = 0; t < n; t++)
-            for (int32_t i = 0; i < k; i++) {
-                int32_t row = i < shown ? rows[t * shown + i] : -1;
-                sel[t * k + i] = row < 0 ? -1 : row - p->n_tokens;
-            }
+        HD_TRY_GOTO(st, out, picks_from_rows(p, in, step, rows, shown, k, sel));
         HD_TRY_GOTO(st, out, push(m, m->work.sel, sel, (size_t)n * (size_t)k * sizeof *sel));
     }
     if (out) {
@@ -483,6 +498,9 @@ hd_status hd_probe_route_(hd_model *m, const hd_v4_step *step, const hd_v4_block
     hd_probe_value *weight = hd_probe_wanted(p, b->index, "route_w");
     routing r;
     hd_status st;
+    if (!id && !weight && !hd_probe_fed(p, b->index, "route_id") &&
+        !hd_probe_fed(p, b->index, "route_w"))
+        return HD_OK;
     HD_TRY_GOTO(st, out, routing_init(m, step->rows.n_rows, &r));
     HD_TRY_GOTO(st, out, routing_fetch(m, step, b, &r));
     HD_TRY_GOTO(st, out, feed_routing(m, step, b, &r, &id_desc, &weight_desc));

@@ -66,7 +66,7 @@ hd_status hd_v4_forward(hd_model *m, const hd_v4_step *step)
     for (int32_t l = 0; l < c->n_layers; l++) {
         HD_TRY(hd_probe_streams(m, step, l, "in", x));
         HD_TRY(hd_v4_block_forward(m, step, &m->w.layer[l], HD_ATTN_CAUSAL, x));
-        if (l == c->n_layers - 1) HD_TRY(hd_probe_streams(m, step, l, "out", x));
+        HD_TRY(hd_probe_streams(m, step, l, "out", x));
         HD_TRY(collect_target(m, step, l));
     }
     if (m->has_draft && c->draft == HD_DRAFT_DSPARK) HD_TRY(hd_v4_dspark_observe(m, step));
