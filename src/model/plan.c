@@ -116,8 +116,9 @@ static void take_head_and_draft(const hd_model *m, hd_v4_work *w, bump *b, size_
     w->markov_e = take(b, rank, sizeof(hd_bf16));
     w->markov_bias = take(b, (size_t)c->vocab_size, sizeof(float));
     w->conf_in = take(b, dim + rank, sizeof(hd_bf16));
-    w->conf = take(b, HD_MAX_DRAFT, sizeof(float));
-    w->draft_id = take(b, HD_MAX_DRAFT + 1, sizeof(int32_t));
+    w->draft_row = take(b, (size_t)c->vocab_size, sizeof(float));
+    w->conf = take(b, HD_MAX_DRAFT * 4, sizeof(float));
+    w->draft_id = take(b, (HD_MAX_DRAFT + 1) * 4, sizeof(int32_t));
 }
 
 static size_t layout(const hd_model *m, hd_v4_work *w, uint8_t *base)

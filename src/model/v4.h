@@ -183,9 +183,10 @@ typedef struct hd_v4_work {
     /* draft head, sequential part */
     hd_bf16 *markov_e;  /* bf16 [rank] */
     float *markov_bias; /* f32 [V] */
+    float *draft_row;   /* f32 [V]: logits of one draft */
     hd_bf16 *conf_in;   /* bf16 [D + rank] */
-    float *conf;        /* f32 [16] */
-    int32_t *draft_id;  /* i32 [16] */
+    float *conf;        /* f32 [HD_MAX_DRAFT, 4]: the first of each four */
+    int32_t *draft_id;  /* i32 [HD_MAX_DRAFT + 1, 4]: the same */
     int32_t *nonfinite; /* i32 [1]: least tag of a place with NaN or infinity */
 } hd_v4_work;
 

@@ -130,42 +130,48 @@ hd_status hd_v4_mtp(hd_model *m, const hd_v4_step *step, const int32_t *next_id,
 /* ---- DSpark -----------------------------------------------------------------------------------
  */
 
-/* Draft i of the block: the token before it (draft_id[i]) moves the logits of row i. */
-static hd_status sequential_head(hd_model *m, int32_t i)
+/* Draft i of the block: the token before it moves the logits of row i. Arrays of ops begin at
+ * multiples of 16 bytes, hence a slot of four for each token, and a copy of the row. */
+static hd_status sequential_head(hd_model *m, int32_t i, const hd_v4_draft_out *out)
 {
     const hd_config *c = &m->cfg;
+    const hd_dev_mem_ops *mem = &m->dev->mem;
     hd_v4_work *w = &m->work;
     hd_stream *s = m->stream;
-    size_t dim_bytes = (size_t)c->dim * sizeof(hd_bf16);
+    size_t at = (size_t)i, dim = (size_t)c->dim, v = (size_t)c->vocab_size;
+    size_t dim_bytes = dim * sizeof(hd_bf16), row_bytes = v * sizeof(float);
     size_t rank_bytes = (size_t)c->dspark_markov_rank * sizeof(hd_bf16);
-    float *row = w->logits + (size_t)i * (size_t)c->vocab_size;
-    HD_TRY(hd_op_embed(s, &(hd_embed_params){.n_rows = 1,
-                                             .n_copies = 1,
-                                             .id = w->draft_id + i,
-                                             .table = m->w.markov_w1,
-                                             .y = w->markov_e}));
+    const int32_t *before = w->draft_id + at * 4;
+    int32_t *draft = w->draft_id + (at + 1) * 4;
+    float *conf = w->conf + at * 4;
+    HD_TRY(hd_op_embed(
+        s,
+        &(hd_embed_params){
+            .n_rows = 1, .n_copies = 1, .id = before, .table = m->w.markov_w1, .y = w->markov_e}));
     HD_TRY(hd_v4_linear_bf16(m, 1, w->markov_e, m->w.markov_w2, HD_Y_F32, w->markov_bias));
+    HD_TRY(mem->copy2d(s, w->draft_row, row_bytes, w->logits + at * v, row_bytes, row_bytes, 1));
     HD_TRY(hd_op_add(s, &(hd_add_params){.kind = HD_Y_F32,
                                          .n_rows = 1,
                                          .n_repeat = 1,
                                          .dim = c->vocab_size,
                                          .a = w->markov_bias,
-                                         .b = row,
-                                         .y = row}));
+                                         .b = w->draft_row,
+                                         .y = w->draft_row}));
     HD_TRY(hd_op_argmax(
-        s, &(hd_argmax_params){
-               .n_rows = 1, .dim = c->vocab_size, .x = row, .id = w->draft_id + i + 1}));
-    HD_TRY(m->dev->mem.copy2d(s, w->conf_in, dim_bytes, w->y_out + (size_t)i * (size_t)c->dim,
-                              dim_bytes, dim_bytes, 1));
-    HD_TRY(m->dev->mem.copy2d(s, w->conf_in + c->dim, rank_bytes, w->markov_e, rank_bytes,
-                              rank_bytes, 1));
-    return hd_v4_linear_bf16(m, 1, w->conf_in, m->w.confidence, HD_Y_F32, w->conf + i);
+        s, &(hd_argmax_params){.n_rows = 1, .dim = c->vocab_size, .x = w->draft_row, .id = draft}));
+    HD_TRY(mem->copy2d(s, w->conf_in, dim_bytes, w->y_out + at * dim, dim_bytes, dim_bytes, 1));
+    HD_TRY(mem->copy2d(s, w->conf_in + dim, rank_bytes, w->markov_e, rank_bytes, rank_bytes, 1));
+    HD_TRY(hd_v4_linear_bf16(m, 1, w->conf_in, m->w.confidence, HD_Y_F32, conf));
+    HD_TRY(mem->download(s, out->logits + at * v, w->draft_row, row_bytes));
+    HD_TRY(mem->download(s, out->tokens + at + 1, draft, sizeof *draft));
+    return mem->download(s, out->confidence + at, conf, sizeof *conf);
 }
 
-static hd_status draft_block(hd_model *m, const hd_v4_step *step)
+static hd_status submit_dspark(hd_model *m, const hd_v4_step *step, const hd_v4_draft_out *out)
 {
     const hd_config *c = &m->cfg;
     hd_v4_work *w = &m->work;
+    HD_TRY(hd_v4_begin(m));
     HD_TRY(hd_op_embed(m->stream, &(hd_embed_params){.n_rows = step->rows.n_rows,
                                                      .n_copies = HD_STREAMS,
                                                      .id = step->id,
@@ -177,19 +183,8 @@ static hd_status draft_block(hd_model *m, const hd_v4_step *step)
                       m->w.draft_norm));
     HD_TRY(m->dev->mem.copy2d(m->stream, w->draft_id, sizeof(int32_t), step->id, sizeof(int32_t),
                               sizeof(int32_t), 1));
-    for (int32_t i = 0; i < c->dspark_block_size; i++) HD_TRY(sequential_head(m, i));
+    for (int32_t i = 0; i < c->dspark_block_size; i++) HD_TRY(sequential_head(m, i, out));
     return HD_OK;
-}
-
-static hd_status submit_dspark(hd_model *m, const hd_v4_step *step, const hd_v4_draft_out *out)
-{
-    const hd_dev_mem_ops *mem = &m->dev->mem;
-    size_t n = (size_t)m->cfg.dspark_block_size, v = (size_t)m->cfg.vocab_size;
-    HD_TRY(hd_v4_begin(m));
-    HD_TRY(draft_block(m, step));
-    HD_TRY(mem->download(m->stream, out->tokens, m->work.draft_id, (n + 1) * sizeof(int32_t)));
-    HD_TRY(mem->download(m->stream, out->logits, m->work.logits, n * v * sizeof(float)));
-    return mem->download(m->stream, out->confidence, m->work.conf, n * sizeof(float));
 }
 
 hd_status hd_v4_dspark(hd_model *m, hd_seq *seq, int32_t next_id, const hd_v4_draft_out *out,
@@ -197,7 +192,7 @@ hd_status hd_v4_dspark(hd_model *m, hd_seq *seq, int32_t next_id, const hd_v4_dr
 {
     const hd_config *c = &m->cfg;
     int32_t ids[HD_MAX_DRAFT], n = c->dspark_block_size;
-    ids[0] = next_id;
+    ids[0] = out->tokens[0] = next_id;
     for (int32_t i = 1; i < n; i++) ids[i] = c->dspark_noise_id;
     hd_v4_part part = {.seq = seq, .ids = ids, .n = n, .pos0 = seq->len, .n_logits = n};
     hd_v4_step step;
