@@ -31,7 +31,11 @@
 #include "backend/cpu/cpu.h"
 #include "base/num.h"
 
+#if defined(HD_KERNELS_OUT_OF_LINE)
+#define HD_INLINE static inline __attribute__((unused))
+#else
 #define HD_INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 #if defined(HD_SIMD_EMULATE)
 #include "backend/cpu/kern/simd_emul.h"
