@@ -87,7 +87,7 @@ static hd_status run_job(job *j, hd_err *err)
 {
     hd_buf config;
     hd_progress progress;
-    hd_progress_init(&progress, "writing weights");
+    hd_progress_init(&progress, "writing weights", HD_PROGRESS_BYTES);
     j->opts.progress = hd_progress_update;
     j->opts.progress_ctx = &progress;
     hd_buf_init(&config, MAX_CONFIG_BYTES);

@@ -5,6 +5,8 @@
 /* X(name, function, one line of help). A command gets argv[0] = its own name and returns the exit
  * status: 0, 1 (it failed, and said why on stderr), 2 (wrong usage). */
 #define HD_COMMANDS(X)                                                                             \
+    X("run", cmd_run, "write on from a prompt, or answer it")                                      \
+    X("chat", cmd_chat, "a dialogue in the terminal")                                              \
     X("synth", cmd_synth, "write a checkpoint with random weights")                                \
     X("inspect", cmd_inspect, "what a checkpoint is, and what is wrong with it")                   \
     X("logits", cmd_logits, "ids to logits and intermediate values: for tests and ports")          \

@@ -1,14 +1,41 @@
-/* Options that several commands share.
+/* Options that several commands share: which model, on what, and how to choose tokens.
  *
- * Numbers: a wrong one ends the program through argp_error, exit status 2, saying what was
- * expected. `option` is its spelling on the command line, for that message. */
+ * A command lists hd_model_argp as a child of its own argp and hands it an hd_model_args. Wrong
+ * values end the program through argp_error, exit status 2, saying what was expected. */
 #ifndef HD_CLI_OPTS_H
 #define HD_CLI_OPTS_H
 
 #include <argp.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-/** A decimal integer within [min, max]. */
+#include "hadal/model.h"
+
+#define HD_MAX_LOGIT_BIAS 64 /* options --logit-bias */
+
+typedef enum hd_think { HD_THINK_NONE, HD_THINK_LOW, HD_THINK_HIGH, HD_THINK_MAX } hd_think;
+
+typedef struct hd_model_args {
+    const char *dir; /* the command's first argument; the command checks that it is there */
+    const char *device, *isa, *system;
+    int32_t n_threads; /* 0: all */
+    int32_t ctx;       /* 0: the command's choice */
+    int32_t max_new;   /* tokens of an answer; 0: until it ends */
+    hd_think think;
+    hd_sampling how; /* its bias points to `bias` below */
+    hd_logit_bias bias[HD_MAX_LOGIT_BIAS];
+} hd_model_args;
+
+extern const struct argp hd_model_argp;
+
+/** Defaults; before argp_parse. */
+void hd_model_args_init(hd_model_args *a);
+
+/** "none", "low", "high", "max"; false if `name` is none of them. */
+bool hd_think_parse(const char *name, hd_think *out);
+const char *hd_think_name(hd_think think);
+
+/** A decimal integer within [min, max]. `option` is for the message: "--seed". */
 int64_t hd_opt_i64(const struct argp_state *state, const char *option, const char *arg, int64_t min,
                    int64_t max);
 /** A decimal integer within 0 .. 2^64 - 1. */

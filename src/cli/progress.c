@@ -11,22 +11,22 @@
 #define INTERVAL_S      0.1
 #define WIDTH           24
 
-static double now_s(void)
+double hd_now_s(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-void hd_progress_init(hd_progress *p, const char *label)
+void hd_progress_init(hd_progress *p, const char *label, hd_progress_unit unit)
 {
-    double now = now_s();
-    *p = (hd_progress){label, isatty(STDERR_FILENO) == 1, false, now, now + ESTIMATE_S};
+    double now = hd_now_s();
+    *p = (hd_progress){label, unit, isatty(STDERR_FILENO) == 1, false, now, now + ESTIMATE_S};
 }
 
 double hd_progress_seconds(const hd_progress *p)
 {
-    return now_s() - p->began_s;
+    return hd_now_s() - p->began_s;
 }
 
 static void draw(const hd_progress *p, double done, double total, double seconds)
@@ -35,9 +35,13 @@ static void draw(const hd_progress *p, double done, double total, double seconds
     int filled = (int)(done / total * WIDTH);
     for (int i = 0; i < WIDTH; i++) bar[i] = i < filled ? '#' : '.';
     bar[WIDTH] = 0;
-    fprintf(stderr, "\r\033[K%s [%s] %3.0f%%  %.2f of %.2f GB  %.2f GB/s  %.0f s left", p->label,
-            bar, floor(done / total * 100.0), done * 1e-9, total * 1e-9, done * 1e-9 / seconds,
-            ceil(seconds * (total - done) / done));
+    bool is_bytes = p->unit == HD_PROGRESS_BYTES;
+    double scale = is_bytes ? 1e-9 : 1.0;
+    const char *unit = is_bytes ? "GB" : "tokens";
+    int places = is_bytes ? 2 : 0;
+    fprintf(stderr, "\r\033[K%s [%s] %3.0f%%  %.*f of %.*f %s  %.*f %s/s  %.0f s left", p->label,
+            bar, floor(done / total * 100.0), places, done * scale, places, total * scale, unit,
+            places, done * scale / seconds, unit, ceil(seconds * (total - done) / done));
     fflush(stderr);
 }
 
@@ -45,7 +49,7 @@ void hd_progress_update(void *ctx, uint64_t done, uint64_t total)
 {
     hd_progress *p = ctx;
     if (!p->is_shown || done == 0 || done > total) return;
-    double now = now_s(), seconds = now - p->began_s;
+    double now = hd_now_s(), seconds = now - p->began_s;
     if (now < p->redraw_s) return;
     p->redraw_s = now + INTERVAL_S;
     if (!p->is_drawn && seconds * (double)total / (double)done < WORTH_SHOWING_S) return;

@@ -1,0 +1,68 @@
+/* Prompts: see request.h. */
+#include "cli/request.h"
+
+#include "base/jsonw.h"
+#include "text/tokenizer.h"
+
+#define MAX_REQUEST_BYTES ((size_t)1 << 30)
+
+hd_status hd_request_text(hd_session *s, hd_str text, bool has_control, hd_ids *out, hd_err *err)
+{
+    HD_TRY(hd_ids_push(out, s->config.bos_id, err));
+    return hd_tokenizer_encode_ids(s->tokenizer, text, has_control ? 0 : HD_ENCODE_PLAIN, out, err);
+}
+
+void hd_request_add_message(hd_buf *messages, const char *role, hd_str content, hd_str reasoning)
+{
+    hd_buf_addf(messages, "%s{\"role\": \"%s\", \"content\": ", messages->len ? ", " : "", role);
+    hd_jsonw_str(messages, content);
+    if (reasoning.len) {
+        hd_buf_addz(messages, ", \"reasoning_content\": ");
+        hd_jsonw_str(messages, reasoning);
+    }
+    hd_buf_addc(messages, '}');
+}
+
+static void add_options(hd_buf *json, const hd_session *s, hd_think think)
+{
+    hd_buf_addf(json, ", \"options\": {\"release\": \"%s\", \"thinking_mode\": \"%s\"",
+                s->config.chat_release == HD_CHAT_APRIL ? "april" : "0731",
+                think == HD_THINK_NONE ? "chat" : "thinking");
+    /* "low" is what both releases do when nothing is said; only the newer has a word for it. */
+    if (think > HD_THINK_LOW)
+        hd_buf_addf(json, ", \"reasoning_effort\": \"%s\"", hd_think_name(think));
+    hd_buf_addz(json, "}}");
+}
+
+static hd_status encode(hd_session *s, hd_str request, hd_ids *out, hd_err *err)
+{
+    hd_prompt *prompt;
+    size_t len, n = 0;
+    HD_TRY(hd_prompt_create(request.ptr, request.len, &prompt, err));
+    (void)hd_prompt_text(prompt, &len);
+    hd_status status = hd_ids_reserve(out, len, err);
+    if (status == HD_OK)
+        status = hd_prompt_ids(prompt, s->tokenizer, out->ptr + out->len, len, &n, err);
+    out->len += n;
+    hd_prompt_destroy(prompt);
+    return status;
+}
+
+hd_status hd_request_chat(hd_session *s, hd_str messages, hd_str tools, hd_think think, hd_ids *out,
+                          hd_err *err)
+{
+    hd_buf json;
+    hd_buf_init(&json, MAX_REQUEST_BYTES);
+    hd_buf_addz(&json, "{\"messages\": [");
+    hd_buf_add_str(&json, messages);
+    hd_buf_addc(&json, ']');
+    if (tools.len) {
+        hd_buf_addz(&json, ", \"tools\": ");
+        hd_buf_add_str(&json, tools);
+    }
+    add_options(&json, s, think);
+    hd_status status = hd_buf_status(&json, "the chat", err);
+    if (status == HD_OK) status = encode(s, hd_buf_str(&json), out, err);
+    hd_buf_deinit(&json);
+    return status;
+}

@@ -1,0 +1,22 @@
+/* From what a person gave to the ids that the model reads. */
+#ifndef HD_CLI_REQUEST_H
+#define HD_CLI_REQUEST_H
+
+#include "base/buf.h"
+#include "cli/session.h"
+
+/** A text to go on with: begin of sentence, then the text.
+ *  @param has_control recognise control tokens such as <think> in the text. */
+hd_status hd_request_text(hd_session *s, hd_str text, bool has_control, hd_ids *out,
+                          hd_err *err) HD_WARN_UNUSED;
+
+/** A chat.
+ *  @param messages elements of a JSON array, without its brackets.
+ *  @param tools    JSON array, or empty. */
+hd_status hd_request_chat(hd_session *s, hd_str messages, hd_str tools, hd_think think, hd_ids *out,
+                          hd_err *err) HD_WARN_UNUSED;
+
+/** Append a message to `messages` (see above). @param reasoning may be empty. */
+void hd_request_add_message(hd_buf *messages, const char *role, hd_str content, hd_str reasoning);
+
+#endif
