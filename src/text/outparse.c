@@ -119,6 +119,7 @@ static void show_held(hd_outparse *p, size_t n)
     hd_str s = {p->held.ptr, n};
     if (n == 0) return;
     p->is_leading = false;
+    p->last_shown = s.ptr[n - 1];
     if (p->state == HD_OUT_IN_REASONING)
         emit(p, HD_OUT_REASONING, s);
     else
@@ -297,8 +298,7 @@ static void on_end_think(hd_outparse *p)
         p->state = HD_OUT_IN_TEXT;
         p->is_leading = true;
     } else if (p->state == HD_OUT_IN_TEXT) {
-        show_held(p, p->held.len); /* and the stray token is not shown */
-        p->is_leading = false;
+        p->is_leading = false; /* a stray one: not shown, and nothing changes */
     } else {
         feed_text(p, HD_STR(HD_TOKEN_END_THINK));
     }
@@ -316,11 +316,14 @@ static void begin_block(hd_outparse *p)
 /* @param n bytes of a tag's start in front. */
 static void on_dsml_in_prose(hd_outparse *p, size_t n)
 {
-    if (!p->has_tools || n == 0) {
+    /* Alone it is no tag and shown, unless a tag that was taken out in between would make it look
+     * like one. */
+    bool looks_like_tag = p->held.len == 0 && (p->last_shown == '<' || p->last_shown == '/');
+    if (!p->has_tools || (n == 0 && !looks_like_tag)) {
         feed_text(p, HD_STR(HD_TOKEN_DSML));
     } else if (n == 1) {
         begin_block(p);
-    } else {
+    } else if (n == 2) {
         p->held.len -= n;
         p->outer = p->state;
         p->state = HD_OUT_IN_STRAY;

@@ -43,6 +43,7 @@ struct hd_outparse {
     bool is_stray_open; /* the text of a stray tag ends with "<" */
     bool is_torn;       /* a value of this call ended with another tag than its own */
     bool is_leading;    /* nothing shown yet: line feeds are dropped */
+    char last_shown;    /* last byte of reasoning or text that was shown */
     bool is_finished;   /* the last event was given */
     int n_calls, n_params;
 

@@ -4,15 +4,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "support/vectors.h"
 #include "text/outparse.h"
 #include "text/parse_strict.h"
+#include "text/tokenizer.h"
 
 typedef struct tally {
     const char *version;
+    hd_tokenizer *tokenizer; /* NULL: text only */
     size_t n_equal, n_refused, n_decided, n_wrong;
 } tally;
 
@@ -169,7 +172,21 @@ static void feed(hd_outparse *p, hd_str text, size_t step, answer *a)
     }
 }
 
-static hd_outparse *make_parser(const hd_json *row)
+/* The same by ids: the text encoded with its control tokens. */
+static void feed_ids(hd_outparse *p, hd_tokenizer *tokenizer, hd_str text, answer *a)
+{
+    hd_ids ids;
+    hd_ids_init(&ids, 1 << 20);
+    assert_int_equal(hd_tokenizer_encode_ids(tokenizer, text, 0, &ids, NULL), HD_OK);
+    for (size_t i = 0; i < ids.len; i++) {
+        assert_int_equal(hd_outparse_push(p, ids.ptr[i], NULL), HD_OK);
+        take_events(p, a);
+    }
+    hd_ids_deinit(&ids);
+}
+
+/* @param tokenizer NULL for a parser of text. */
+static hd_outparse *make_parser(const hd_json *row, hd_tokenizer *tokenizer)
 {
     const hd_json *request = hd_json_get(row, "request");
     const hd_json *stop = hd_json_get(request, "stop"),
@@ -190,7 +207,9 @@ static hd_outparse *make_parser(const hd_json *row)
         opts.n_stops++;
     }
     hd_outparse *p;
-    assert_int_equal(hd_outparse_create_textual(&opts, &p, NULL), HD_OK);
+    assert_int_equal(tokenizer ? hd_outparse_create(tokenizer, &opts, &p, NULL)
+                               : hd_outparse_create_textual(&opts, &p, NULL),
+                     HD_OK);
     return p;
 }
 
@@ -253,16 +272,21 @@ static hd_finish finish_of(const hd_json *row)
     return hd_str_eqz(finish, "ContentFilter") ? HD_FINISH_FILTER : HD_FINISH_STOP;
 }
 
-static bool check_steps(const hd_json *row, const char *decision)
+/* As text in steps of several lengths, and as ids. */
+static bool check_steps(const tally *t, const hd_json *row, const char *decision)
 {
-    static const size_t steps[] = {1000000, 1, 2, 3, 7};
+    static const size_t steps[] = {1000000, 1, 2, 3, 7, 0};
     bool same = true;
     for (size_t i = 0; i < HD_COUNT(steps) && same; i++) {
         answer a = {0};
         hd_buf *bufs[] = {&a.reasoning, &a.content, &a.name, &a.arguments};
         for (size_t k = 0; k < HD_COUNT(bufs); k++) hd_buf_init(bufs[k], 1 << 20);
-        hd_outparse *p = make_parser(row);
-        feed(p, hd_json_get(row, "text")->text, steps[i], &a);
+        if (!steps[i] && !t->tokenizer) break;
+        hd_outparse *p = make_parser(row, steps[i] ? NULL : t->tokenizer);
+        if (steps[i])
+            feed(p, hd_json_get(row, "text")->text, steps[i], &a);
+        else
+            feed_ids(p, t->tokenizer, hd_json_get(row, "text")->text, &a);
         assert_int_equal(hd_outparse_finish(p, finish_of(row), NULL), HD_OK);
         take_events(p, &a);
         same =
@@ -280,7 +304,7 @@ static void check_stream(const hd_json *row, void *ctx)
     const char *decision = NULL;
     for (size_t i = 0; i < HD_COUNT(decided); i++)
         if (hd_str_ends(id, hd_str_from(decided[i].id))) decision = decided[i].arguments;
-    if (!check_steps(row, decision))
+    if (!check_steps(t, row, decision))
         t->n_wrong++;
     else if (decision)
         t->n_decided++;
@@ -288,10 +312,20 @@ static void check_stream(const hd_json *row, void *ctx)
         t->n_equal++;
 }
 
+/* V4's serves both versions: the tokens that matter to answers are the same. */
+static hd_tokenizer *open_tokenizer(void)
+{
+    hd_tokenizer *t = NULL;
+    const char *path = test_text_path("tokenizer.json");
+    if (access(path, R_OK) == 0) assert_int_equal(hd_tokenizer_open(path, &t, NULL), HD_OK);
+    return t;
+}
+
 static void check_stream_file(const char *file)
 {
-    tally t = {0};
+    tally t = {.tokenizer = open_tokenizer()};
     test_text_rows(file, check_stream, &t);
+    hd_tokenizer_close(t.tokenizer);
     printf("%zu equal to the service, %zu decided otherwise, %zu wrong\n", t.n_equal, t.n_decided,
            t.n_wrong);
     assert_int_equal(t.n_wrong, 0);
@@ -310,6 +344,33 @@ static void v41_stream(void **state)
     check_stream_file("recipe_stream_v41.jsonl");
 }
 
+/* The bytes F0 9F, then </think>, then 91 8D: the token breaks the character. */
+static void half_a_character_before_a_token(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {175, 256, 128822, 242, 238};
+    hd_tokenizer *t = open_tokenizer();
+    hd_outparse_opts opts = {.start = HD_OUT_START_REASONING, .has_tools = 1};
+    hd_outparse *p;
+    answer a = {0};
+    if (!t) skip();
+    hd_buf_init(&a.reasoning, 100);
+    hd_buf_init(&a.content, 100);
+    assert_int_equal(hd_outparse_create(t, &opts, &p, NULL), HD_OK);
+    for (size_t i = 0; i < HD_COUNT(ids); i++) {
+        assert_int_equal(hd_outparse_push(p, ids[i], NULL), HD_OK);
+        take_events(p, &a);
+    }
+    assert_int_equal(hd_outparse_finish(p, HD_FINISH_STOP, NULL), HD_OK);
+    take_events(p, &a);
+    assert_true(hd_str_eqz(hd_buf_str(&a.reasoning), "\xEF\xBF\xBD"));
+    assert_true(hd_str_eqz(hd_buf_str(&a.content), "\xEF\xBF\xBD\xEF\xBF\xBD"));
+    hd_outparse_destroy(p);
+    hd_buf_deinit(&a.reasoning);
+    hd_buf_deinit(&a.content);
+    hd_tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +378,7 @@ int main(void)
         cmocka_unit_test(v41_strict),
         cmocka_unit_test(v4_stream),
         cmocka_unit_test(v41_stream),
+        cmocka_unit_test(half_a_character_before_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
