@@ -99,6 +99,7 @@ typedef struct hd_prompt hd_prompt;
  *                 "version": "v4" or "v4.1", "options": {"thinking_mode": "chat" or "thinking",
  *                 "reasoning_effort", "drop_thinking", "release", "context", ...}}; only `messages`
  *                 is required. Tools go with the first message; docs/text.md has all of it.
+ *                 Or text with a hole for the model to fill: {"prompt", "suffix"}.
  *  @return HD_E_FORMAT or HD_E_UNSUPPORTED with the path of the value; HD_E_LIMIT; HD_E_NOMEM. */
 HD_API hd_status hd_prompt_create(const char *request, size_t len, hd_prompt **out,
                                   hd_err *err) HD_WARN_UNUSED;

@@ -46,7 +46,7 @@ static inline bool hd_str_ends(hd_str s, hd_str suffix)
 /** s without its first n bytes; n ≤ s.len. */
 static inline hd_str hd_str_skip(hd_str s, size_t n)
 {
-    return (hd_str){s.ptr + n, s.len - n};
+    return (hd_str){n ? s.ptr + n : s.ptr, s.len - n}; /* NULL + 0 is not defined */
 }
 
 /** Index of the first occurrence of `needle` (not empty) at or after `from`; s.len if none. */

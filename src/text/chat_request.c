@@ -6,12 +6,29 @@
 #define MAX_PROMPT_BYTES ((size_t)1 << 30)
 #define MAX_TREE_BYTES   ((size_t)4 << 30)
 
+/* Text with a hole in it, which the model fills. DeepSeek documents the order of the tokens for V3,
+ * with the begin-of-sentence token in front; the V4 tokenizer has the same ones. */
+static hd_status render_fim(const hd_json *request, hd_prompt *out, hd_err *err)
+{
+    hd_str prefix, suffix = {0};
+    HD_TRY(hd_json_get_str(request, "prompt", &prefix, err));
+    if (hd_json_get(request, "suffix")) HD_TRY(hd_json_get_str(request, "suffix", &suffix, err));
+    hd_prompt_add_token(out, HD_TOKEN_BOS);
+    hd_prompt_add_token(out, HD_TOKEN_FIM_BEGIN);
+    hd_prompt_add(out, prefix);
+    hd_prompt_add_token(out, HD_TOKEN_FIM_HOLE);
+    hd_prompt_add(out, suffix);
+    hd_prompt_add_token(out, HD_TOKEN_FIM_END);
+    return hd_prompt_status(out, err);
+}
+
 hd_status hd_chat_render_request(const hd_json *request, bool writes_none, hd_prompt *out,
                                  hd_err *err)
 {
     hd_chat_opts opts;
     hd_str version = {0};
     const hd_json *messages = hd_json_get(request, "messages");
+    if (!messages && hd_json_get(request, "prompt")) return render_fim(request, out, err);
     if (!messages) HD_FAIL(err, HD_E_FORMAT, "a request must be an object with 'messages', a list");
     if (hd_json_get(request, "version")) HD_TRY(hd_json_get_str(request, "version", &version, err));
     HD_TRY(hd_chat_read_opts(version, hd_json_get(request, "options"), &opts, err));

@@ -19,6 +19,9 @@
 #define HD_TOKEN_THINK     "<think>"
 #define HD_TOKEN_END_THINK "</think>"
 #define HD_TOKEN_DSML      "｜DSML｜"
+#define HD_TOKEN_FIM_BEGIN "<｜fim▁begin｜>"
+#define HD_TOKEN_FIM_HOLE  "<｜fim▁hole｜>"
+#define HD_TOKEN_FIM_END   "<｜fim▁end｜>"
 #define HD_TOKEN_IMAGE     "<｜deepseek_image｜>"
 
 typedef struct hd_chat_effort {

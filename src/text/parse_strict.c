@@ -202,6 +202,7 @@ static void make_tag(char out[32], const char *open, const char *name, const cha
 hd_status hd_parse_strict(hd_str text, const hd_chat_rules *rules, bool thinks, hd_arena *arena,
                           hd_parsed *out, hd_err *err)
 {
+    if (text.len == 0) text = HD_STR(""); /* slices of it must point somewhere */
     reader r = {.text = text, .rules = rules, .arena = arena, .err = err};
     *out = (hd_parsed){0};
     make_tag(r.open_calls, "\n\n<", rules->calls, "");

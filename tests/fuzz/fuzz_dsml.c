@@ -4,6 +4,7 @@
  * </think>; all else is text. The answer is parsed whole and in pieces whose lengths come from its
  * own bytes. Checked: both give the same, events come in a legal order, reasoning and text hold no
  * tag, and the strict parser survives the spelled-out text. */
+/* Covers: src/text/outparse.c src/text/stops.c src/text/dsml_tag.c src/text/parse_strict.c */
 #include <stdlib.h>
 
 #include "text/outparse.h"

@@ -57,6 +57,10 @@ static void odd_requests_are_read_or_refused(void **state)
         {"{\"messages\": [{\"role\": \"system\", \"content\": [{\"type\": \"text\", \"text\": "
          "\"a\"}, {\"type\": \"text\", \"text\": \"b\"}]}]}",
          BOS "a\n\nb"},
+        {"{\"prompt\": \"a<think>\", \"suffix\": \"b\"}",
+         BOS "<｜fim▁begin｜>a<think><｜fim▁hole｜>b<｜fim▁end｜>"},
+        {"{\"prompt\": \"a\"}", BOS "<｜fim▁begin｜>a<｜fim▁hole｜><｜fim▁end｜>"},
+        {"{\"prompt\": 5}", "'prompt' must be a string, got 5@prompt"},
         {"{}", "a request must be an object with 'messages', a list@"},
         {"[]", "a request must be an object with 'messages', a list@"},
         {"{\"messages\": {}}", "'messages' must be a list of messages, got an object@messages"},
