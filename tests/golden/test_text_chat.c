@@ -266,13 +266,41 @@ static void v41_service_ids(void **state)
     check_service(open_v41(), "recipe_request_v41.jsonl");
 }
 
+/* The public functions; and a tokenizer that lacks a token of the format. */
+static void ids_of_a_prompt(void **state)
+{
+    (void)state;
+    static const char v4[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}";
+    static const char v41[] = "{\"messages\": [{\"role\": \"system\", \"content\": \"x\"}], "
+                              "\"version\": \"v4.1\"}";
+    static const int32_t want[] = {0, 128803, 33310, 128804, 128822}; /* by the list of tokens */
+    hd_tokenizer *t = open_v4();
+    hd_prompt *p;
+    int32_t ids[64];
+    size_t n;
+    hd_err err;
+    if (!t) skip();
+    assert_int_equal(hd_prompt_create(v4, sizeof v4 - 1, &p, NULL), HD_OK);
+    assert_int_equal(hd_prompt_ids(p, t, ids, HD_COUNT(ids), &n, NULL), HD_OK);
+    assert_int_equal(n, HD_COUNT(want));
+    assert_memory_equal(ids, want, sizeof want);
+    assert_int_equal(hd_prompt_ids(p, t, ids, n - 1, &n, NULL), HD_E_LIMIT);
+    assert_int_equal(n, 0);
+    hd_prompt_destroy(p);
+    assert_int_equal(hd_prompt_create(v41, sizeof v41 - 1, &p, NULL), HD_OK);
+    assert_int_equal(hd_prompt_ids(p, t, ids, HD_COUNT(ids), &n, &err), HD_E_NOTFOUND);
+    assert_string_equal(err.text,
+                        "the tokenizer has no token '<｜System｜>', which the chat needs");
+    hd_prompt_destroy(p);
+    hd_tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(v4_prompts),
-        cmocka_unit_test(v41_prompts),
-        cmocka_unit_test(v4_service_ids),
-        cmocka_unit_test(v41_service_ids),
+        cmocka_unit_test(v4_prompts),      cmocka_unit_test(v41_prompts),
+        cmocka_unit_test(v4_service_ids),  cmocka_unit_test(v41_service_ids),
+        cmocka_unit_test(ids_of_a_prompt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

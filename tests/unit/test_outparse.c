@@ -41,6 +41,8 @@ static const char *const answers[] = {
     "\n<</\n<\n\n" T "<\n\n<" D "invoke name=\"t\"",
     "\xC3\xA9\xF0\x9F\x90\x9A<" D "invoke name=\"\xF0\x9F\x90\x9A\"><" D
     "parameter name=\"\xC3\xA9\" string=\"true\">\xF0\x9F\x90\x9A\n</" D "parameter></" D "invoke>",
+    "ends <" D "invoke name=\"t\"><" D "parameter name=\"a\" string=\"false\">1</" D D "</" D
+    "invoke><" D "invoke name=\"u\"></" D "invoke>",
     "cut <" D "invoke name=\"t\"><" D "parameter name=\"ke",
     "cut <" D "invoke name=\"t\"><" D "parameter name=\"key\" str",
     "cut <" D "invoke name=\"t\"><" D "parameter name=",
@@ -160,9 +162,10 @@ static void answers_read_as_expected(void **state)
         {8, 0, "|t-1:torn |o0:t|a0:{\"a\": \"q\"}|c0:|f2:"},
         {9, 0, "|t-1:bad |o0:t|a0:{\"c\": \"v\"}|c0:|f2:"},
         {10, 0, "|t-1:heads |o0:t|a0:{\"b\": \"v\"}|c0:|f2:"},
-        {14, 0, "|t-1:cut |o0:t|a0:{\"ke|f2:"},
-        {15, 0, "|t-1:cut |o0:t|a0:{\"key\": |f2:"},
-        {16, 0, "|t-1:cut |o0:t|a0:{|f2:"},
+        {14, 0, "|t-1:ends |o0:t|a0:{\"a\": 1}|c0:|o1:u|a1:{}|c1:|f2:"},
+        {15, 0, "|t-1:cut |o0:t|a0:{\"ke|f2:"},
+        {16, 0, "|t-1:cut |o0:t|a0:{\"key\": |f2:"},
+        {17, 0, "|t-1:cut |o0:t|a0:{|f2:"},
     };
     for (size_t i = 0; i < HD_COUNT(rows); i++) {
         record r;
