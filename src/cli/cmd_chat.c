@@ -101,7 +101,7 @@ static bool take_turn(chat *c)
     c->messages.status = HD_OK;
     fprintf(stderr, "%s\n", err.text);
     if (status == HD_E_LIMIT) fputs("/reset forgets the chat so far\n", stderr);
-    return status == HD_E_LIMIT || status == HD_E_CANCELLED || status == HD_E_FORMAT;
+    return status != HD_E_DEVICE && status != HD_E_IO;
 }
 
 /* ---- commands ---- */

@@ -176,9 +176,11 @@ hd_status hd_session_next(hd_session *s, int32_t *id, hd_err *err)
 
 /* ---- the summary ---- */
 
-static double rate(size_t n, double seconds)
+static const char *show_rate(size_t n, double seconds, char out[24])
 {
-    return seconds > 0.0 ? (double)n / seconds : 0.0;
+    double rate = seconds > 0.0 ? (double)n / seconds : 0.0;
+    snprintf(out, 24, "%.*f tok/s", rate < 10.0 ? 2 : 1, rate);
+    return out;
 }
 
 static const char *show_bytes(double n, char out[24])
@@ -189,13 +191,13 @@ static const char *show_bytes(double n, char out[24])
 
 void hd_session_summary(const hd_session *s)
 {
-    char peak[24], model[24];
+    char peak[24], model[24], prompt[24], answer[24];
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     fprintf(stderr,
-            "prompt %zu tokens, %.1f tok/s; answer %zu tokens, %.1f tok/s; peak memory %s, weights "
-            "%s; %s\n",
-            s->n_prompt_fed, rate(s->n_prompt_fed, s->prompt_s), s->n_drawn,
-            rate(s->n_decoded, s->decode_s), show_bytes((double)usage.ru_maxrss * 1024.0, peak),
+            "prompt %zu tokens, %s; answer %zu tokens, %s; peak memory %s, weights %s; %s\n",
+            s->n_prompt_fed, show_rate(s->n_prompt_fed, s->prompt_s, prompt), s->n_drawn,
+            show_rate(s->n_decoded, s->decode_s, answer),
+            show_bytes((double)usage.ru_maxrss * 1024.0, peak),
             show_bytes((double)s->info.weight_bytes, model), s->info.device);
 }

@@ -14,7 +14,7 @@ import time
 import unittest
 
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "build/hadal"
-WAIT_S = 60  # for anything; a loaded machine with sanitizers is slow
+WAIT_S = 240  # for anything; a loaded machine with sanitizers is slow
 
 
 def hadal(*args, stdin=b"", code=0, env=None):

@@ -4,14 +4,14 @@ import string
 
 from support import ModelTest, Terminal, hadal, main
 
-QUIET = ["--device", "ref"]
+ONE = ["--threads", "1"]
 # Byte tokens have the ids 3, 4, 5 ... for "!" and on; the model is made to use letters only.
 LETTERS = [f"--logit-bias={ord(c) - 30}=1000" for c in string.ascii_lowercase]
 
 
 class Piped(ModelTest):
     def chat(self, text, *args, **more):
-        return hadal("chat", self.model, *QUIET, *args, stdin=text.encode(), **more)
+        return hadal("chat", self.model, *ONE, *args, stdin=text.encode(), **more)
 
     def test_lines_are_messages(self):
         out, err = self.chat("Hi\n\nAgain\n", "-n", 12, *LETTERS)
@@ -27,7 +27,7 @@ class Piped(ModelTest):
         first, second = self.chat("Hi\nMore\n", *args)[0].decode().split()
         prompt = (f"<｜User｜>Hi<｜Assistant｜></think>{first}<｜end▁of▁sentence｜>"
                   f"<｜User｜>More<｜Assistant｜></think>")
-        out, _ = hadal("run", self.model, *QUIET, "--control-tokens", "-p", prompt, *args)
+        out, _ = hadal("run", self.model, *ONE, "--control-tokens", "-p", prompt, *args)
         self.assertEqual(out.decode().strip(), second)
 
     def test_second_turn_without_old_reasoning(self):
@@ -37,7 +37,7 @@ class Piped(ModelTest):
         self.assertNotEqual(first, second)
         prompt = ("<｜User｜>Hi<｜Assistant｜></think><｜end▁of▁sentence｜>"
                   "<｜User｜>More<｜Assistant｜><think>")
-        out, _ = hadal("run", self.model, *QUIET, "--control-tokens", "-p", prompt, *args)
+        out, _ = hadal("run", self.model, *ONE, "--control-tokens", "-p", prompt, *args)
         self.assertEqual(out.decode().strip(), second)
 
     def test_reset_forgets(self):
@@ -65,13 +65,13 @@ class Piped(ModelTest):
 
     def test_continued_line(self):
         out, _ = self.chat("one\\\ntwo\n", "-n", 12, *LETTERS)
-        run, _ = hadal("run", self.model, *QUIET, "--chat", "-p", "one\ntwo", "-n", 12, *LETTERS)
+        run, _ = hadal("run", self.model, *ONE, "--chat", "-p", "one\ntwo", "-n", 12, *LETTERS)
         self.assertEqual(out, run)
 
 
 class Typed(ModelTest):
     def start(self, *args, **more):
-        t = Terminal("chat", self.model, *QUIET, *LETTERS, *args, **more)
+        t = Terminal("chat", self.model, *ONE, *LETTERS, *args, **more)
         self.assertIn("/help lists the commands", t.read("> "))
         return t
 
