@@ -11,7 +11,7 @@ cmake   = cmake --preset $(1) >/dev/null && cmake --build --preset $(1)
 ctest   = ctest --test-dir $(1) --output-on-failure -j $(JOBS)
 
 all: setup ## build the program (build/hadal) and the libraries
-	@$(call cmake,release)
+	@$(call cmake,program)
 
 setup:
 	@tools/setup.sh build
@@ -55,7 +55,9 @@ cover: ## line coverage of the tests
 	$(call ctest,build-cover)
 	@gcovr -r . --object-directory build-cover -e tests/ -s
 
-bench: all ## speed of ops, tokenizer and a synthetic model
+bench: ## speed of ops, tokenizer and a synthetic model
+	@tools/setup.sh test
+	@$(call cmake,release)
 	@tools/bench.sh
 
 oracle: ## compare with the PyPI packages tokenizers and deepseek-recipe
