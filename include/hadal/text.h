@@ -51,7 +51,7 @@ HD_API size_t hd_tokenizer_size(const hd_tokenizer *t);
 HD_API int32_t hd_tokenizer_find(const hd_tokenizer *t, const char *content);
 
 /** Encode text. No token is put in front or behind.
- *  @param text  bytes [len], less than 1 GiB; ill-formed UTF-8 is read as U+FFFD.
+ *  @param text  bytes [len], at most 1 GiB; ill-formed UTF-8 is read as U+FFFD.
  *  @param flags 0 or HD_ENCODE_PLAIN.
  *  @param ids   i32 [cap], filled from the front; cap = len is enough for well-formed UTF-8.
  *  @param n     out: number of ids.

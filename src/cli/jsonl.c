@@ -67,7 +67,9 @@ static hd_status answer_lines(run *r, hd_err *err)
         size_t n = hd_str_find(rest, HD_STR("\n"), 0);
         if (n == rest.len) break;
         r->line_no++;
-        HD_TRY(answer_line(r, (hd_str){rest.ptr, n}, err));
+        hd_status status = answer_line(r, (hd_str){rest.ptr, n}, err);
+        if (status != HD_OK)
+            return hd_err_context(err, status, "line %zu of the input", r->line_no);
         rest = hd_str_skip(rest, n + 1);
     }
     if (rest.len) memmove(r->in.ptr, rest.ptr, rest.len);
@@ -80,7 +82,7 @@ static hd_status run_all(run *r, hd_err *err)
 {
     for (;;) {
         char *dst = hd_buf_room(&r->in, READ_BYTES);
-        if (!dst) return hd_buf_status(&r->in, "the line", err);
+        if (!dst) return hd_buf_status(&r->in, "a line of the input", err);
         ssize_t n = read(STDIN_FILENO, dst, READ_BYTES);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) HD_FAIL(err, HD_E_IO, "cannot read standard input: %s", strerror(errno));
@@ -99,7 +101,6 @@ hd_status hd_jsonl_run(hd_jsonl_answer *answer, void *ctx, hd_err *err)
     hd_buf_init(&r.out, 8 * LINE_MAX_BYTES);
     hd_buf_init(&r.line, 16 * LINE_MAX_BYTES);
     hd_status status = run_all(&r, err);
-    if (status != HD_OK) hd_err_context(err, status, "line %zu of the input", r.line_no + 1);
     hd_buf_deinit(&r.line);
     hd_buf_deinit(&r.out);
     hd_buf_deinit(&r.in);

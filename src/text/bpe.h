@@ -22,7 +22,7 @@ hd_status hd_bpe_create(const hd_vocab *vocab, hd_bpe **out, hd_err *err) HD_WAR
 void hd_bpe_destroy(hd_bpe *b);
 
 /** Append the ids of `text` to `out`.
- *  @param text  valid UTF-8, may hold U+0000, less than 1 GiB; O(n log n) whatever it holds.
+ *  @param text  valid UTF-8, may hold U+0000, at most 1 GiB; O(n log n) whatever it holds.
  *  @param flags 0 or HD_ENCODE_PLAIN.
  *  @return HD_E_FORMAT when the text is not UTF-8 (hd_utf8_repair it first); HD_E_LIMIT when `out`
  *          is full or the text too long; HD_E_NOMEM. On failure out->len is what it was. */

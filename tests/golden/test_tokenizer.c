@@ -62,7 +62,8 @@ static void texts_become_the_reference_ids(void **state)
     tally *t = *state;
     t->n_checked = t->n_wrong = 0;
     size_t n = test_text_rows("tokenizer.jsonl", check_encoding, t);
-    print_message("%zu rows, %zu id lists compared, %zu wrong\n", n, t->n_checked, t->n_wrong);
+    printf("summary: golden tokenizer: %zu texts, %zu id lists compared, %zu wrong\n", n,
+           t->n_checked, t->n_wrong);
     assert_true(n > 0);
     assert_int_equal(t->n_wrong, 0);
 }
@@ -138,7 +139,8 @@ static void ids_become_the_reference_text(void **state)
     tally *t = *state;
     t->n_checked = t->n_wrong = 0;
     size_t n = test_text_rows("tokenizer_decode.jsonl", check_decoding, t);
-    print_message("%zu rows, %zu values compared, %zu wrong\n", n, t->n_checked, t->n_wrong);
+    printf("summary: golden decoding: %zu rows, %zu values compared, %zu wrong\n", n, t->n_checked,
+           t->n_wrong);
     assert_true(n > 0);
     assert_int_equal(t->n_wrong, 0);
 }
