@@ -394,7 +394,7 @@ int main(int argc, char **argv)
 
     static const hd_weight_format formats[] = {HD_WEIGHT_FP4, HD_WEIGHT_FP8, HD_WEIGHT_BF16};
     for (size_t i = 0; i < HD_COUNT(formats); i++) {
-        static const int few[] = {1, 2, 4, 8}, many[] = {32, 128, 512};
+        static const int few[] = {1, 2, 4, 8}, many[] = {8, 32, 128, 512};
         for (size_t k = 0; k < HD_COUNT(few); k++) bench_gemv(formats[i], 2048, 4096, few[k]);
         bench_gemv(formats[i], 4096, 2048, 1);
         for (size_t k = 0; k < HD_COUNT(many); k++) bench_gemm(formats[i], 2048, 4096, many[k]);

@@ -161,8 +161,9 @@ static void softmax(work *w, int h, float scale, const float *masked)
     w->alpha[h] = hd_expf(w->max[h] - max);
     w->sum[h] = w->sum[h] * w->alpha[h] + vf_hsum(sum);
     w->max[h] = max;
-    for (int i = 0; i < N; i++) vf_store_bf16((hd_bf16 *)w->pair[h] + 16 * i, s[i]);
-    for (int i = 0; i < N_PAIRS; i++) w->pair[h][i] = w->pair[h][i] << 16 | w->pair[h][i] >> 16;
+    hd_bf16 p[HD_KEY_BLOCK];
+    for (int i = 0; i < N; i++) vf_store_bf16(p + 16 * i, s[i]);
+    for (int i = 0; i < N_PAIRS; i++) w->pair[h][i] = (uint32_t)p[2 * i] << 16 | p[2 * i + 1];
 }
 
 /* One group of channels of n_heads heads from h on: × α, then two slots a step. */

@@ -134,7 +134,7 @@ HD_INLINE void load64(hd_weight_format format, const wrows *w, int r, int64_t k,
 /* The last columns of n_rows rows, from K − K mod 64 on, copied and zero-padded. */
 typedef struct wtail {
     uint8_t data[8][128];
-    uint8_t scale[8][2];
+    uint8_t scale[8][2]; /* FP4: of the row; FP8: scale[0][0] of the block */
     wrows rows;
 } wtail;
 
@@ -150,6 +150,7 @@ HD_INLINE void load_tail(hd_weight_format format, const wrows *w, int n_rows, in
         if (format == HD_WEIGHT_FP4)
             tail->scale[r][0] = w->scale[(size_t)r * w->scale_row_bytes + (size_t)k / 32];
     }
+    if (format == HD_WEIGHT_FP8) tail->scale[0][0] = w->scale[k / 128];
     tail->rows =
         (wrows){tail->data[0], sizeof tail->data[0], tail->scale[0], sizeof tail->scale[0]};
 }

@@ -17,24 +17,24 @@ _Static_assert(SUMS_AT + MAT_CHUNK_ROWS * MAT_BLOCK_TOKENS * sizeof(float) <= HD
                "a lane's scratch is too small for the matrix product");
 _Static_assert(PANEL_ROWS <= 8 && MAT_CHUNK_ROWS % PANEL_ROWS == 0, "panels must fit the chunk");
 
-/* Tile i, step j, row r of the tile: panel + ((i · steps + j) · TILE_ROWS + r) · PAN_BYTES. */
-static uint8_t *panel_at(uint8_t *panel, int row, int64_t step)
+enum { STEP_BYTES = TILE_ROWS * PAN_BYTES };
+
+/* Where row r of a panel begins; its steps of 32 columns are STEP_BYTES apart. */
+static uint8_t *panel_row(uint8_t *panel, int r)
 {
-    return panel + (size_t)(row / TILE_ROWS) * TILE_BYTES +
-           ((size_t)step * TILE_ROWS + (size_t)(row % TILE_ROWS)) * PAN_BYTES;
+    return panel + (size_t)(r / TILE_ROWS) * TILE_BYTES + (size_t)(r % TILE_ROWS) * PAN_BYTES;
 }
 
-HD_INLINE void decode_columns(hd_weight_format format, const wrows *w, int n_rows, int64_t k,
-                              int64_t n, v8 table, const hd_cpu_tables *tables, uint8_t *panel,
-                              int64_t step)
+/* Columns k … k + 63 of n_rows rows, to the step at `out`. Rows inside: the panel is written front
+ * to back. */
+HD_INLINE void decode64(hd_weight_format format, const wrows *w, int n_rows, int64_t k, v8 table,
+                        const hd_cpu_tables *tables, uint8_t *out)
 {
     for (int r = 0; r < n_rows; r++) {
-        for (int64_t i = 0; i < n; i += 64) {
-            vw v[2];
-            load64(format, w, r, k + i, table, tables, v);
-            vw_pan_store(panel_at(panel, r, step + i / 32), v[0]);
-            vw_pan_store(panel_at(panel, r, step + i / 32 + 1), v[1]);
-        }
+        vw v[2];
+        load64(format, w, r, k, table, tables, v);
+        vw_pan_store(panel_row(out, r), v[0]);
+        vw_pan_store(panel_row(out, r) + STEP_BYTES, v[1]);
     }
 }
 
@@ -44,17 +44,15 @@ HD_INLINE void decode(hd_weight_format format, const wrows *w, int n_rows, int64
 {
     v8 table = v8_load(tables, 127);
     int64_t whole = MIN(k1, cols / 64 * 64);
-    for (int64_t k = k0; k < whole; k += 128) {
-        if (format == HD_WEIGHT_FP8) table = v8_load(tables, w->scale[k / 128]);
-        decode_columns(format, w, n_rows, k, MIN(whole - k, 128), table, tables, panel,
-                       (k - k0) / 32);
+    for (int64_t k = k0; k < whole; k += 64, panel += 2 * STEP_BYTES) {
+        if (format == HD_WEIGHT_FP8 && k % 128 == 0) table = v8_load(tables, w->scale[k / 128]);
+        decode64(format, w, n_rows, k, table, tables, panel);
     }
-    if (whole < k1) {
-        wtail tail;
-        load_tail(format, w, n_rows, cols, &tail);
-        if (format == HD_WEIGHT_FP8) table = v8_load(tables, w->scale[whole / 128]);
-        decode_columns(format, &tail.rows, n_rows, 0, 64, table, tables, panel, (whole - k0) / 32);
-    }
+    if (whole == k1) return;
+    wtail tail;
+    load_tail(format, w, n_rows, cols, &tail);
+    if (format == HD_WEIGHT_FP8) table = v8_load(tables, tail.rows.scale[0]);
+    decode64(format, &tail.rows, n_rows, 0, table, tables, panel);
 }
 
 static void decode_panel(const mat_job *job, int32_t r, int n_rows, int64_t k0, int64_t k1,
@@ -62,10 +60,21 @@ static void decode_panel(const mat_job *job, int32_t r, int n_rows, int64_t k0, 
 {
     wrows w = job_rows(job, r);
     int64_t cols = job->w->base.cols;
+    /* Full panels with a constant number of rows. */
+#define DECODE(n) decode(HD_WEIGHT_FP4, &w, n, cols, k0, k1, tables, panel)
     switch (job->w->base.format) {
-    case HD_WEIGHT_FP4: decode(HD_WEIGHT_FP4, &w, n_rows, cols, k0, k1, tables, panel); break;
-    case HD_WEIGHT_FP8: decode(HD_WEIGHT_FP8, &w, n_rows, cols, k0, k1, tables, panel); break;
-    default: decode(HD_WEIGHT_BF16, &w, n_rows, cols, k0, k1, tables, panel); break;
+    case HD_WEIGHT_FP4:
+        n_rows == PANEL_ROWS ? decode(HD_WEIGHT_FP4, &w, PANEL_ROWS, cols, k0, k1, tables, panel)
+                             : decode(HD_WEIGHT_FP4, &w, n_rows, cols, k0, k1, tables, panel);
+        break;
+    case HD_WEIGHT_FP8:
+        n_rows == PANEL_ROWS ? decode(HD_WEIGHT_FP8, &w, PANEL_ROWS, cols, k0, k1, tables, panel)
+                             : decode(HD_WEIGHT_FP8, &w, n_rows, cols, k0, k1, tables, panel);
+        break;
+    default:
+        n_rows == PANEL_ROWS ? decode(HD_WEIGHT_BF16, &w, PANEL_ROWS, cols, k0, k1, tables, panel)
+                             : decode(HD_WEIGHT_BF16, &w, n_rows, cols, k0, k1, tables, panel);
+        break;
     }
 }
 

@@ -56,7 +56,7 @@ HD_INLINE void dot_rows(hd_weight_format format, int n_rows, int n_tok, const wr
         if (whole < cols && whole - k0 < HD_SEGMENT) {
             wtail tail;
             load_tail(format, w, n_rows, cols, &tail);
-            if (format == HD_WEIGHT_FP8) table = v8_load(tables, w->scale[whole / 128]);
+            if (format == HD_WEIGHT_FP8) table = v8_load(tables, tail.rows.scale[0]);
             step64(format, n_rows, n_tok, &tail.rows, 0, table, tables, x + whole / 32 * PAN_BYTES,
                    x_bytes, acc);
         }

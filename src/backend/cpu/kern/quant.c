@@ -105,16 +105,16 @@ static void hadamard(hd_bf16 *y, const hd_bf16 *x)
         vf_store_bf16(y + 16 * i, vf_mul(v[i], vf_set1(0x1.6a09e6p-4f)));
 }
 
-/* Codes of fq4(Hadamard(x)), one a byte, and the groups' scales. */
-static void hadamard_codes(const hd_bf16 *x, uint8_t code[HD_INDEX_DIM],
-                           float scale[HD_INDEX_DIM / HD_FP4_GROUP])
+/* Codes of fq4(Hadamard(x)) as 16 lanes each, and the groups' scales. */
+HD_INLINE void hadamard_codes(const hd_bf16 *x, vi code[N_VEC],
+                              float scale[HD_INDEX_DIM / HD_FP4_GROUP])
 {
     hd_bf16 y[HD_INDEX_DIM];
     hadamard(y, x);
-    for (int k = 0; k < HD_INDEX_DIM; k += 16) {
-        int g = k / HD_FP4_GROUP;
-        if (k % HD_FP4_GROUP == 0) scale[g] = scale_e2m1(y + k, HD_FP4_GROUP);
-        vi_store_u8(code + k, vi_e2m1(vf_div(vf_load_bf16(y + k), vf_set1(scale[g]))));
+    for (int i = 0; i < N_VEC; i++) {
+        int g = i * 16 / HD_FP4_GROUP;
+        if (i * 16 % HD_FP4_GROUP == 0) scale[g] = scale_e2m1(y + i * 16, HD_FP4_GROUP);
+        code[i] = vi_e2m1(vf_div(vf_load_bf16(y + i * 16), vf_set1(scale[g])));
     }
 }
 
@@ -122,12 +122,12 @@ void KERN(hadamard_quant)(const hd_cpu_lane *lane, const hd_hadamard_quant_param
 {
     hd_par_range r = my_rows(lane, p->n_rows);
     for (int64_t t = r.begin; t < r.end; t++) {
-        hd_bf16 *x = p->x + t * HD_INDEX_DIM;
-        uint8_t code[HD_INDEX_DIM];
+        vi code[N_VEC];
         float scale[HD_INDEX_DIM / HD_FP4_GROUP];
-        hadamard_codes(x, code, scale);
-        for (int k = 0; k < HD_INDEX_DIM; k++)
-            x[k] = hd_bf16_from_f32(hd_f32_from_e2m1(code[k]) * scale[k / HD_FP4_GROUP]);
+        hadamard_codes(p->x + t * HD_INDEX_DIM, code, scale);
+        for (int i = 0; i < N_VEC; i++)
+            vf_store_bf16(p->x + t * HD_INDEX_DIM + i * 16,
+                          vf_mul(vf_from_e2m1(code[i]), vf_set1(scale[i * 16 / HD_FP4_GROUP])));
     }
 }
 
@@ -136,8 +136,10 @@ void KERN(index_pack)(const hd_cpu_lane *lane, const hd_index_pack_params *p)
     hd_par_range r = my_rows(lane, p->n_rows);
     for (int64_t t = r.begin; t < r.end; t++) {
         uint8_t *row = p->rows + t * HD_INDEX_ROW_BYTES, code[HD_INDEX_DIM];
+        vi lanes[N_VEC];
         float scale[HD_INDEX_DIM / HD_FP4_GROUP];
-        hadamard_codes(p->x + t * HD_INDEX_DIM, code, scale);
+        hadamard_codes(p->x + t * HD_INDEX_DIM, lanes, scale);
+        for (int i = 0; i < N_VEC; i++) vi_store_u8(code + i * 16, lanes[i]);
         for (int i = 0; i < HD_INDEX_DIM / 2; i++)
             row[i] = (uint8_t)(code[2 * i] | code[2 * i + 1] << 4);
         for (int g = 0; g < HD_INDEX_DIM / HD_FP4_GROUP; g++)

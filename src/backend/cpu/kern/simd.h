@@ -158,6 +158,18 @@ HD_INLINE vi vi_e2m1(vf x)
     return vi_or(sign, vi_of(vf_sel(vf_lt(a, vf_set1(1.0f)), vf_of(small), vf_of(big))));
 }
 
+/* The value of each code. */
+HD_INLINE vf vf_from_e2m1(vi code)
+{
+    vi sign = vi_shl(vi_and(code, vi_set1(8)), 28);
+    vi m = vi_and(code, vi_set1(7));
+    vi big = vi_shl(vi_add(m, vi_set1(126 << 1)), 22);
+    /* m < 2: (2^22 + m · 0.5) − 2^22 */
+    vf small = vf_sub(vf_of(vi_add(m, vi_of(vf_set1(0x1p22f)))), vf_set1(0x1p22f));
+    vf a = vf_sel(vf_lt(vf_of(vi_shl(m, 23)), vf_of(vi_set1(2 << 23))), small, vf_of(big));
+    return vf_of(vi_or(vi_of(a), sign));
+}
+
 /* The bits of hd_e4m3_from_f32, one code per lane. */
 HD_INLINE vi vi_e4m3(vf x)
 {

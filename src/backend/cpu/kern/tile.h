@@ -49,6 +49,11 @@ HD_INLINE void tile_rows(int n_rows, const uint8_t *panel, const uint8_t *x, int
     for (; t + TILE_TOKENS <= n_x; t += TILE_TOKENS)
         tile(TILE_TOKENS, n_rows, panel, x + (size_t)t * x_bytes, x_bytes, n_steps,
              sums + t * stride, stride);
+    if (TILE_TOKENS > 2 && t + 2 == n_x) {
+        tile(2, n_rows, panel, x + (size_t)t * x_bytes, x_bytes, n_steps, sums + t * stride,
+             stride);
+        t += 2;
+    }
     for (; t < n_x; t++)
         tile(1, n_rows, panel, x + (size_t)t * x_bytes, x_bytes, n_steps, sums + t * stride,
              stride);
