@@ -42,7 +42,8 @@ void *hd_mem_try_aligned(size_t align, size_t bytes)
 
 void *hd_mem_calloc(size_t n, size_t size)
 {
-    void *p = hd_mem_try_calloc(n, size);
+    size_t bytes;
+    void *p = __builtin_mul_overflow(n, size, &bytes) ? NULL : calloc(bytes ? bytes : 1, 1);
     if (!p) hd_assert_failed("out of memory", __FILE__, __LINE__);
     return p;
 }

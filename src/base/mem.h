@@ -2,8 +2,8 @@
  *
  * Sizes that a file or client chose go through the `try` forms, which report HD_E_NOMEM; small
  * fixed-size requests use the plain forms, which abort: on a machine that cannot give 4 KiB nothing
- * useful can follow. Products are checked for overflow. Tests inject failures with
- * hd_mem_fail_after. */
+ * useful can follow. Products are checked for overflow. Tests inject failures into the `try` forms
+ * with hd_mem_fail_after. */
 #ifndef HD_BASE_MEM_H
 #define HD_BASE_MEM_H
 
@@ -22,7 +22,7 @@ void *hd_mem_calloc(size_t n, size_t size);
 char *hd_mem_strdup(const char *s);
 void hd_mem_free(void *p);
 
-/** Tests: let `n` more allocations succeed, then fail each; n < 0 ends it. */
+/** Tests: let `n` more allocations of the `try` forms succeed, then fail each; n < 0 ends it. */
 void hd_mem_fail_after(long n);
 
 #endif

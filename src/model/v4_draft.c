@@ -157,6 +157,11 @@ static hd_status sequential_head(hd_model *m, int32_t i, const hd_v4_draft_out *
                                          .a = w->markov_bias,
                                          .b = w->draft_row,
                                          .y = w->draft_row}));
+    HD_TRY(hd_op_find_nonfinite(s, &(hd_find_nonfinite_params){.kind = HD_Y_F32,
+                                                               .n = c->vocab_size,
+                                                               .x = w->draft_row,
+                                                               .tag = c->n_layers + c->n_stages,
+                                                               .flag = w->nonfinite}));
     HD_TRY(hd_op_argmax(
         s, &(hd_argmax_params){.n_rows = 1, .dim = c->vocab_size, .x = w->draft_row, .id = draft}));
     HD_TRY(mem->copy2d(s, w->conf_in, dim_bytes, w->y_out + at * dim, dim_bytes, dim_bytes, 1));

@@ -2,8 +2,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
+#include "model/synth.h"
+#include "support/tmpdir.h"
 
 const modelrun_device modelrun_devices[] = {
     {"ref", NULL},         {"cpu", "portable"}, {"cpu", "avx2"},     {"cpu", "avx512"},
@@ -45,9 +48,31 @@ hd_model *modelrun_open(const char *dir, const modelrun_device *d, hd_model_opts
     hd_err err = {0};
     opts.device = d->name;
     opts.isa = d->isa;
-    if (opts.n_threads == 0) opts.n_threads = 2;
+    if (opts.n_threads == 0) opts.n_threads = 1;
     modelrun_check(hd_model_open(dir, &opts, &m, &err), "hd_model_open", &err);
     return m;
+}
+
+const char *modelrun_synth(const char *preset)
+{
+    static struct {
+        char preset[32], dir[512];
+    } made[4];
+    hd_err err = {0};
+    hd_buf config;
+    size_t i = 0;
+    while (i < HD_COUNT(made) && made[i].preset[0] && strcmp(made[i].preset, preset) != 0) i++;
+    HD_ASSERT(i < HD_COUNT(made));
+    if (made[i].preset[0]) return made[i].dir;
+    snprintf(made[i].dir, sizeof made[i].dir, "%s", test_path(test_tmpdir(), preset));
+    hd_buf_init(&config, 1 << 16);
+    modelrun_check(hd_synth_preset_config(preset, &config, &err), preset, &err);
+    modelrun_check(
+        hd_synth_write(made[i].dir, hd_buf_str(&config), &(hd_synth_opts){.seed = 1}, &err), preset,
+        &err);
+    hd_buf_deinit(&config);
+    snprintf(made[i].preset, sizeof made[i].preset, "%s", preset);
+    return made[i].dir;
 }
 
 static void run_mtp(hd_model *m, const modelrun_job *j, const hd_v4_step *step, int32_t pos)

@@ -21,8 +21,12 @@ const char *modelrun_label(const modelrun_device *d);
 
 /** False where this build or machine has no such device. */
 bool modelrun_has(const modelrun_device *d);
-/** device, isa and n_threads (2 where 0) of `opts` are filled in. */
+/** device, isa and n_threads (1 where 0) of `opts` are filled in. */
 hd_model *modelrun_open(const char *dir, const modelrun_device *d, hd_model_opts opts);
+
+/** Directory of a made-up checkpoint (model/synth.h, seed 1), written at the first call; until the
+ *  program ends. */
+const char *modelrun_synth(const char *preset);
 
 typedef struct modelrun_job {
     const int32_t *ids;

@@ -229,7 +229,7 @@ static void attend(const hd_cpu_lane *lane, const hd_attention_params *p, int32_
         if (valid) attend_block(w, n_heads, p->scale, valid);
     }
     for (int32_t h = 0; h < n_heads; h++) {
-        bool has_key = w->max[h] > -INFINITY;
+        bool has_key = w->sum[h] != 0.0f; /* the greatest weight is 1; NaN must show */
         vf sum = vf_set1(w->sum[h] + hd_expf(p->sink[head0 + h] - w->max[h]));
         hd_bf16 *o = p->o + at + (int64_t)h * HD_HEAD_DIM;
         for (int c = 0; c < HD_HEAD_DIM; c += 16)
