@@ -29,10 +29,10 @@ check: ## format, layers, banned calls, sizes, spelling
 	@tools/setup.sh check
 	@tools/check.sh
 
-asan: ## the tests under AddressSanitizer and UBSan
+asan: ## the tests under AddressSanitizer and UBSan (SKIP=REGEX leaves some out)
 	@tools/setup.sh test
 	@$(call cmake,asan)
-	$(call ctest,build-asan)
+	$(call ctest,build-asan) --timeout 5400 $(if $(SKIP),-E '$(SKIP)')
 
 tsan: ## the threaded tests under ThreadSanitizer
 	@tools/setup.sh test

@@ -7,7 +7,6 @@
  * up to CACHE_BYTES are remembered: real text repeats its words. */
 #include "text/bpe.h"
 
-
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "text/pretok.h"
