@@ -37,7 +37,7 @@ asan: ## the tests under AddressSanitizer and UBSan (SKIP=REGEX leaves some out)
 tsan: ## the threaded tests under ThreadSanitizer
 	@tools/setup.sh test
 	@$(call cmake,tsan)
-	$(call ctest,build-tsan) -R 'unit.par$$|trace|op.ops'
+	$(call ctest,build-tsan) -R 'unit.par$$|op.ops'
 
 cross: ## build the op tests for aarch64 and run them under qemu
 	@tools/setup.sh cross
