@@ -86,14 +86,18 @@ class Terminal:
         end = time.monotonic() + WAIT_S
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
+            # Once more after the end: what it wrote last may not have been read yet.
+            while select.select([self.fd], [], [], 0 if pid else 0.05)[0]:
+                try:
+                    piece = os.read(self.fd, 65536)
+                except OSError:  # the other end is closed
+                    break
+                if not piece:
+                    break
+                self.output += piece
             if pid:
                 os.close(self.fd)
                 return os.waitstatus_to_exitcode(status)
-            if select.select([self.fd], [], [], 0.05)[0]:
-                try:
-                    self.output += os.read(self.fd, 65536)
-                except OSError:
-                    pass
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         raise AssertionError(f"does not end: {self.output!r}")
