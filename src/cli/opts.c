@@ -101,10 +101,14 @@ static const struct argp_option model_options[] = {
     {"logit-bias", OPT_BIAS, "ID=X", 0, "Add X to the logit of token ID; may be repeated", 3},
     {"seed", OPT_SEED, "N", 0, "Another N, another answer (default 0)", 3},
     {NULL, 0, NULL, 0, "The machine:", 4},
+    {"ctx", OPT_CTX, "N", 0, "Room for N tokens, prompt and answer together", 4},
+    {0},
+};
+
+static const struct argp_option machine_options[] = {
     {"device", OPT_DEVICE, "NAME", 0, "cpu (default) or ref", 4},
     {"isa", OPT_ISA, "NAME", 0, "Instruction set of device cpu (default: the best)", 4},
     {"threads", 'T', "N", 0, "Threads (default: all CPUs)", 4},
-    {"ctx", OPT_CTX, "N", 0, "Room for N tokens, prompt and answer together", 4},
     {0},
 };
 
@@ -123,14 +127,28 @@ static void add_bias(hd_model_args *a, const char *arg, const struct argp_state 
     b->bias = (float)hd_opt_f64(state, "--logit-bias", eq + 1, -1e6, 1e6);
 }
 
+static error_t parse_machine_option(int key, char *arg, struct argp_state *state)
+{
+    hd_model_args *a = state->input;
+    switch (key) {
+    case 'T': a->n_threads = (int32_t)hd_opt_i64(state, "--threads", arg, 1, 4096); return 0;
+    case OPT_DEVICE: a->device = arg; return 0;
+    case OPT_ISA: a->isa = arg; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp hd_machine_argp = {
+    machine_options, parse_machine_option, NULL, NULL, NULL, NULL, NULL};
+
 static error_t parse_model_option(int key, char *arg, struct argp_state *state)
 {
     hd_model_args *a = state->input;
     hd_sampling *how = &a->how;
     switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = a; return 0;
     case 'n': a->max_new = (int32_t)hd_opt_i64(state, "--max-tokens", arg, 1, 1 << 24); return 0;
     case 't': how->temperature = (float)hd_opt_f64(state, "--temperature", arg, 0, 100); return 0;
-    case 'T': a->n_threads = (int32_t)hd_opt_i64(state, "--threads", arg, 1, 4096); return 0;
     case OPT_CTX: a->ctx = (int32_t)hd_opt_i64(state, "--ctx", arg, 2, 1 << 24); return 0;
     case OPT_TOP_K: how->top_k = (int32_t)hd_opt_i64(state, "--top-k", arg, 0, 1 << 24); return 0;
     case OPT_TOP_P: how->top_p = (float)hd_opt_f64(state, "--top-p", arg, 1e-6, 1); return 0;
@@ -146,8 +164,6 @@ static error_t parse_model_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_BIAS: add_bias(a, arg, state); return 0;
     case OPT_SEED: how->seed = hd_opt_u64(state, "--seed", arg); return 0;
-    case OPT_DEVICE: a->device = arg; return 0;
-    case OPT_ISA: a->isa = arg; return 0;
     case OPT_SYSTEM: a->system = arg; return 0;
     case OPT_THINK:
         if (!hd_think_parse(arg, &a->think))
@@ -157,7 +173,9 @@ static error_t parse_model_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-const struct argp hd_model_argp = {model_options, parse_model_option, NULL, NULL, NULL, NULL, NULL};
+static const struct argp_child model_children[] = {{&hd_machine_argp, 0, NULL, 0}, {0}};
+const struct argp hd_model_argp = {
+    model_options, parse_model_option, NULL, NULL, model_children, NULL, NULL};
 
 void hd_model_args_init(hd_model_args *a)
 {

@@ -27,6 +27,9 @@ typedef struct hd_model_args {
 } hd_model_args;
 
 extern const struct argp hd_model_argp;
+/* Of these only device, isa and n_threads; for commands that choose tokens in a way of their own.
+ */
+extern const struct argp hd_machine_argp;
 
 /** Defaults; before argp_parse. */
 void hd_model_args_init(hd_model_args *a);

@@ -31,13 +31,14 @@ double hd_progress_seconds(const hd_progress *p)
 
 static void draw(const hd_progress *p, double done, double total, double seconds)
 {
+    static const char *const units[] = {"GB", "tokens", "rows"};
     char bar[WIDTH + 1];
     int filled = (int)(done / total * WIDTH);
     for (int i = 0; i < WIDTH; i++) bar[i] = i < filled ? '#' : '.';
     bar[WIDTH] = 0;
     bool is_bytes = p->unit == HD_PROGRESS_BYTES;
     double scale = is_bytes ? 1e-9 : 1.0;
-    const char *unit = is_bytes ? "GB" : "tokens";
+    const char *unit = units[p->unit];
     int places = is_bytes ? 2 : 0;
     fprintf(stderr, "\r\033[K%s [%s] %3.0f%%  %.*f of %.*f %s  %.*f %s/s  %.0f s left", p->label,
             bar, floor(done / total * 100.0), places, done * scale, places, total * scale, unit,

@@ -8,7 +8,11 @@
 #include <stdint.h>
 
 /* What is counted: bytes are shown in GB. */
-typedef enum hd_progress_unit { HD_PROGRESS_BYTES, HD_PROGRESS_TOKENS } hd_progress_unit;
+typedef enum hd_progress_unit {
+    HD_PROGRESS_BYTES,
+    HD_PROGRESS_TOKENS,
+    HD_PROGRESS_ROWS
+} hd_progress_unit;
 
 typedef struct hd_progress {
     const char *label;

@@ -34,7 +34,8 @@ static void add_options(hd_buf *json, const hd_session *s, hd_think think)
     hd_buf_addz(json, "}}");
 }
 
-static hd_status encode(hd_session *s, hd_str request, hd_ids *out, hd_err *err)
+hd_status hd_request_render(hd_session *s, hd_str request, hd_ids *out, hd_out_start *start,
+                            hd_err *err)
 {
     hd_prompt *prompt;
     size_t len, n = 0;
@@ -44,6 +45,7 @@ static hd_status encode(hd_session *s, hd_str request, hd_ids *out, hd_err *err)
     if (status == HD_OK)
         status = hd_prompt_ids(prompt, s->tokenizer, out->ptr + out->len, len, &n, err);
     out->len += n;
+    *start = hd_prompt_start(prompt);
     hd_prompt_destroy(prompt);
     return status;
 }
@@ -52,6 +54,7 @@ hd_status hd_request_chat(hd_session *s, hd_str messages, hd_str tools, hd_think
                           hd_err *err)
 {
     hd_buf json;
+    hd_out_start unused; /* --think said it */
     hd_buf_init(&json, MAX_REQUEST_BYTES);
     hd_buf_addz(&json, "{\"messages\": [");
     hd_buf_add_str(&json, messages);
@@ -62,7 +65,7 @@ hd_status hd_request_chat(hd_session *s, hd_str messages, hd_str tools, hd_think
     }
     add_options(&json, s, think);
     hd_status status = hd_buf_status(&json, "the chat", err);
-    if (status == HD_OK) status = encode(s, hd_buf_str(&json), out, err);
+    if (status == HD_OK) status = hd_request_render(s, hd_buf_str(&json), out, &unused, err);
     hd_buf_deinit(&json);
     return status;
 }

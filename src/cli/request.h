@@ -10,6 +10,10 @@
 hd_status hd_request_text(hd_session *s, hd_str text, bool has_control, hd_ids *out,
                           hd_err *err) HD_WARN_UNUSED;
 
+/** A whole request, JSON text as hd_prompt_create takes it. @param start how the prompt ends. */
+hd_status hd_request_render(hd_session *s, hd_str request, hd_ids *out, hd_out_start *start,
+                            hd_err *err) HD_WARN_UNUSED;
+
 /** A chat.
  *  @param messages elements of a JSON array, without its brackets.
  *  @param tools    JSON array, or empty. */
