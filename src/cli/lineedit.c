@@ -5,6 +5,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <termios.h>
 #include <unistd.h>
 
 #ifdef HD_HAVE_LIBEDIT
@@ -22,6 +23,7 @@ struct hd_lineedit {
 #ifdef HD_HAVE_LIBEDIT
     EditLine *editor; /* NULL: plain lines */
     History *history;
+    bool is_interrupted; /* Ctrl-C was typed */
 #endif
 };
 
@@ -59,6 +61,29 @@ static char *show_prompt(EditLine *editor)
     return (char *)(uintptr_t)(e->is_continued ? e->more : e->prompt);
 }
 
+static unsigned char on_interrupt_key(EditLine *editor, int key)
+{
+    void *data;
+    (void)key;
+    el_get(editor, EL_CLIENTDATA, &data);
+    ((hd_lineedit *)data)->is_interrupted = true;
+    return CC_EOF;
+}
+
+/* While a line is edited, Ctrl-C is a key like any other, not a signal. A signal has no place in
+ * the order of what is typed: one that comes just before libedit waits for a key would be noticed
+ * at the next key only, and one with keys right behind it not at all. */
+static void bind_interrupt_key(EditLine *editor)
+{
+    struct termios t;
+    if (tcgetattr(STDIN_FILENO, &t) != 0 || t.c_cc[VINTR] == _POSIX_VDISABLE) return;
+    const char key[] = {(char)t.c_cc[VINTR], 0};
+    el_set(editor, EL_ADDFN, "interrupt", "Drop the line", on_interrupt_key);
+    el_set(editor, EL_BIND, key, "interrupt", NULL);
+    el_set(editor, EL_BIND, "-a", key, "interrupt", NULL); /* of vi's second map, if in use */
+    el_set(editor, EL_SETTY, "-d", "intr=", "-intr", NULL);
+}
+
 static void open_editor(hd_lineedit *e)
 {
     HistEvent event;
@@ -74,6 +99,7 @@ static void open_editor(hd_lineedit *e)
     el_set(e->editor, EL_HIST, history, e->history);
     el_set(e->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(e->editor, NULL); /* ~/.editrc, if there is one */
+    bind_interrupt_key(e->editor);
 }
 
 static void close_editor(hd_lineedit *e)
@@ -89,9 +115,10 @@ static hd_line read_edited(hd_lineedit *e, hd_buf *line)
     /* el_gets would show the prompt first and take the terminal over then: a Ctrl-D typed between
      * the two would be lost. */
     el_set(e->editor, EL_PREP_TERM, 1);
+    e->is_interrupted = false;
     const char *text = el_gets(e->editor, &n);
     if (!text || n <= 0) {
-        bool is_interrupted = hd_interrupt_seen();
+        bool is_interrupted = e->is_interrupted || hd_interrupt_seen(); /* or by kill(1) */
         el_reset(e->editor);
         fputc('\n', stderr);
         return is_interrupted ? HD_LINE_INTERRUPTED : HD_LINE_END;

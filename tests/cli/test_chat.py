@@ -127,6 +127,27 @@ class Typed(ModelTest):
         t.read("> ")
         self.end(t)
 
+    # In one go with the keys behind it: the program cannot have waited for either.
+    def test_interrupt_drops_only_what_came_before(self):
+        t = self.start("-n", 12)
+        for _ in range(20):
+            t.type("/dance")
+            t.read("/dance")
+            t.type("\x03/think\r")
+            self.assertNotIn("no command", t.read("thinking: none"))
+            t.read("> ")
+        t.type("one\\\r")
+        t.read(". ")
+        t.type("two\x03/help\r")
+        t.read("forget the chat so far")
+        t.read("> ")
+        t.type("\x12dan\x03/think\r")  # in a search of the history
+        t.read("thinking: none")
+        t.read("> ")
+        t.type("Hi\r")
+        t.read("> ")
+        self.end(t)
+
     def test_reasoning_is_dimmed(self):
         t = self.start("-n", 12, "--think", "low")
         t.type("Hi\r")
