@@ -34,10 +34,10 @@ asan: ## the tests under AddressSanitizer and UBSan (SKIP=REGEX leaves some out)
 	@$(call cmake,asan)
 	$(call ctest,build-asan) --timeout 5400 $(if $(SKIP),-E '$(SKIP)')
 
-tsan: ## the threaded tests under ThreadSanitizer
+tsan: ## thread team, threaded backend and wrappers under ThreadSanitizer
 	@tools/setup.sh test
 	@$(call cmake,tsan)
-	$(call ctest,build-tsan) -R 'unit.par$$|op.ops'
+	$(call ctest,build-tsan) -R 'unit.(par|trace|trace_args)$$|op.ops'
 
 cross: ## build the op tests for aarch64 and run them under qemu
 	@tools/setup.sh cross

@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Behind each allocation and weight: allocators may put the next one right there, and a pointer
+ * beyond the end of one would be a good one. */
+#define GAP_BYTES 256
+
 fake_state fake;
 
 void fake_reset(void)
@@ -32,7 +36,7 @@ static hd_status fake_alloc(hd_dev *dev, size_t bytes, void **out, hd_err *err)
 {
     (void)dev;
     (void)err;
-    *out = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    *out = aligned_alloc(256, (bytes + 255) / 256 * 256 + GAP_BYTES);
     if (!*out) abort();
     memset(*out, 0, bytes);
     fake.n_memory++;
@@ -92,7 +96,7 @@ static hd_status fake_pack(hd_dev *dev, const hd_weight_desc *desc, hd_weight **
 {
     (void)dev;
     (void)err;
-    hd_weight *w = malloc(sizeof *w);
+    hd_weight *w = malloc(sizeof *w + GAP_BYTES);
     if (!w) abort();
     *w = (hd_weight){desc->format, desc->rows, desc->cols, desc->n_parts};
     fake.n_memory++;
