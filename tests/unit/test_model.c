@@ -18,7 +18,7 @@
 enum { VOCAB = 512, MAX_CTX = 150, N_TOKENS = 140 /* HCA rows are there from 128 on */ };
 
 static const modelrun_device fastest = {"cpu", NULL};
-static int32_t ids[N_TOKENS];
+static int32_t ids[MAX_CTX];
 static float logits[N_TOKENS * VOCAB], other[N_TOKENS * VOCAB];
 
 /* A copy of the unit checkpoint, to be damaged: one for all tests, each repairs what it did. */
@@ -70,7 +70,7 @@ static void expect(hd_status got, hd_status want, const hd_err *err, const char 
 static int set_up(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_TOKENS; i++) ids[i] = (i * i * 7 + i * 13) % 400;
+    for (int i = 0; i < MAX_CTX; i++) ids[i] = (i * i * 7 + i * 13) % 400;
     return 0;
 }
 
