@@ -17,24 +17,27 @@ static const char doc[] =
     "Write on from a prompt, or answer it.\n\n"
     "DIR is a checkpoint directory in the official format. The prompt is TEXT, a file, or standard "
     "input. Without --chat the model writes on where the prompt ends; with it, the prompt is a "
-    "user's message and the model answers. The text goes to standard output; reasoning and the "
+    "user's message and the model answers; with --suffix, it writes what "
+    "stands between the two. The text goes to standard output; reasoning and the "
     "summary go to standard error. Ctrl-C stops the answer.\v"
     "Examples:\n"
     "  hadal run DIR -p 'The capital of France is' -n 20\n"
     "  hadal run DIR --chat --think high -p 'Is 221 a prime?'\n"
     "  hadal run DIR --chat -f letter.txt --system 'Shorten this.' > short.txt\n"
+    "  hadal run DIR -p 'int max(int a, int b) { return ' --suffix '; }' -n 20\n"
     "  hadal run DIR --chat --tools tools.json --json-events -p 'Weather in Oslo?'\n\n"
     "tools.json is an array as in the Chat Completions API: [{\"type\": \"function\", "
     "\"function\": "
     "{\"name\", \"description\", \"parameters\"}}]. The same command gives the same answer again; "
     "another --seed gives another.";
 
-enum { OPT_CHAT = 256, OPT_JSON, OPT_TOOLS, OPT_CONTROL };
+enum { OPT_CHAT = 256, OPT_JSON, OPT_TOOLS, OPT_CONTROL, OPT_SUFFIX };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "The prompt:", 1},
     {"prompt", 'p', "TEXT", 0, "The prompt", 1},
     {"file", 'f', "FILE", 0, "Read the prompt from FILE (default: standard input)", 1},
+    {"suffix", OPT_SUFFIX, "TEXT", 0, "Fill the gap between the prompt and TEXT", 1},
     {"chat", OPT_CHAT, NULL, 0, "Answer it as a chat message", 1},
     {"tools", OPT_TOOLS, "FILE", 0, "With --chat: tools that the model may call", 1},
     {"control-tokens", OPT_CONTROL, NULL, 0,
@@ -47,7 +50,7 @@ static const struct argp_child children[] = {{&hd_model_argp, 0, NULL, 0}, {0}};
 
 typedef struct job {
     hd_model_args model;
-    const char *prompt, *file, *tools;
+    const char *prompt, *file, *suffix, *tools;
     bool is_chat, is_json, has_control;
     hd_session session;
     hd_buf prompt_text, tools_text;
@@ -59,6 +62,8 @@ static void check_job(const job *j, const struct argp_state *state)
     if (!j->model.dir) argp_error(state, "no DIR given");
     if (j->prompt && j->file) argp_error(state, "give --prompt or --file, not both");
     if (j->is_chat && j->has_control) argp_error(state, "--control-tokens goes without --chat");
+    if (j->suffix && j->has_control) argp_error(state, "--control-tokens goes without --suffix");
+    if (j->suffix && j->is_chat) argp_error(state, "--suffix goes without --chat");
     if (j->is_chat) return;
     if (j->tools) argp_error(state, "--tools needs --chat");
     if (j->model.system) argp_error(state, "--system needs --chat");
@@ -72,6 +77,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT: state->child_inputs[0] = &j->model; return 0;
     case 'p': j->prompt = arg; return 0;
     case 'f': j->file = arg; return 0;
+    case OPT_SUFFIX: j->suffix = arg; return 0;
     case OPT_CHAT: j->is_chat = true; return 0;
     case OPT_JSON: j->is_json = true; return 0;
     case OPT_TOOLS: j->tools = arg; return 0;
@@ -101,6 +107,7 @@ static hd_status read_prompt(job *j, hd_err *err)
 static hd_status encode_prompt(job *j, hd_err *err)
 {
     hd_str text = hd_buf_str(&j->prompt_text);
+    if (j->suffix) return hd_request_fill(&j->session, text, hd_str_from(j->suffix), &j->ids, err);
     if (!j->is_chat) return hd_request_text(&j->session, text, j->has_control, &j->ids, err);
     hd_buf messages;
     hd_buf_init(&messages, 4 * MAX_PROMPT_BYTES);

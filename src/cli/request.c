@@ -50,6 +50,22 @@ hd_status hd_request_render(hd_session *s, hd_str request, hd_ids *out, hd_out_s
     return status;
 }
 
+hd_status hd_request_fill(hd_session *s, hd_str before, hd_str after, hd_ids *out, hd_err *err)
+{
+    hd_buf json;
+    hd_out_start unused; /* text */
+    hd_buf_init(&json, MAX_REQUEST_BYTES);
+    hd_buf_addz(&json, "{\"prompt\": ");
+    hd_jsonw_str(&json, before);
+    hd_buf_addz(&json, ", \"suffix\": ");
+    hd_jsonw_str(&json, after);
+    hd_buf_addc(&json, '}');
+    hd_status status = hd_buf_status(&json, "the prompt", err);
+    if (status == HD_OK) status = hd_request_render(s, hd_buf_str(&json), out, &unused, err);
+    hd_buf_deinit(&json);
+    return status;
+}
+
 hd_status hd_request_chat(hd_session *s, hd_str messages, hd_str tools, hd_think think, hd_ids *out,
                           hd_err *err)
 {

@@ -14,6 +14,10 @@ hd_status hd_request_text(hd_session *s, hd_str text, bool has_control, hd_ids *
 hd_status hd_request_render(hd_session *s, hd_str request, hd_ids *out, hd_out_start *start,
                             hd_err *err) HD_WARN_UNUSED;
 
+/** A text with a hole, for the model to fill in the middle. Control tokens in it are plain text. */
+hd_status hd_request_fill(hd_session *s, hd_str before, hd_str after, hd_ids *out,
+                          hd_err *err) HD_WARN_UNUSED;
+
 /** A chat.
  *  @param messages elements of a JSON array, without its brackets.
  *  @param tools    JSON array, or empty. */

@@ -99,6 +99,27 @@ class Run(ModelTest):
         self.assertEqual(self.n_prompt("-p", "<think>"), 8)
         self.assertEqual(self.n_prompt("-p", "<think>", "--control-tokens"), 2)
 
+    # The ids are those of `hadal render`: as many, and the same text follows as from its prompt.
+    def test_suffix_fills_in_the_middle(self):
+        def fill(before, after):
+            row = json.dumps({"prompt": before, "suffix": after, "safe": True}).encode()
+            out, _ = hadal("render", self.model, "--jsonl", stdin=row)
+            rows = events(self.run_model("-p", before, "--suffix", after, "-n", 20,
+                                         "--json-events")[0])
+            self.assertEqual(rows[-1]["prompt_tokens"], len(json.loads(out)["ids"]))
+            return json.loads(out)["prompt"], joined(rows, "text")
+        begin = "<｜begin▁of▁sentence｜>"
+        prompt, text = fill("ab", "é\n")
+        self.assertEqual(prompt, f"{begin}<｜fim▁begin｜>ab<｜fim▁hole｜>é\n<｜fim▁end｜>")
+        args = ["--control-tokens", "-n", 20, "--json-events"]
+        out, _ = self.run_model(*args, "-p", prompt.removeprefix(begin))
+        self.assertEqual(joined(events(out), "text"), text)
+        out, _ = self.run_model(*args, "-p", "<｜fim▁begin｜>é\n<｜fim▁hole｜>ab<｜fim▁end｜>")
+        self.assertNotEqual(joined(events(out), "text"), text)
+        prompt, text = fill("<think>", "")  # control tokens in the text are text
+        out, _ = self.run_model(*args, "-p", prompt.removeprefix(begin))
+        self.assertNotEqual(joined(events(out), "text"), text)
+
     def test_context(self):
         out, _ = self.run_model("-p", "abcdef", "--ctx", 10, "--json-events")
         self.assertEqual(events(out)[-1]["answer_tokens"], 3)
@@ -154,6 +175,8 @@ class Refusals(ModelTest):
             ("--tools needs --chat", [model, "-p", "x", "--tools", "t"]),
             ("--control-tokens goes without --chat", [model, "--chat", "--control-tokens"]),
             ("--think is 'deep': expected none, low, high or max", [model, "--think", "deep"]),
+            ("--suffix goes without --chat", [model, "--chat", "--suffix", "s"]),
+            ("--control-tokens goes without --suffix", [model, "--suffix", "s", "--control-tokens"]),
             ("--temperature is 'warm': expected a number from 0 to 100", [model, "-t", "warm"]),
             ("--temperature is '-1': expected a number from 0 to 100", [model, "-t", "-1"]),
             ("--top-p is '0': expected a number from 1e-06 to 1", [model, "--top-p", "0"]),
