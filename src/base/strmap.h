@@ -1,8 +1,10 @@
 /* A hash map from byte strings to 64-bit values: open addressing, linear probing.
  *
  * Keys are borrowed: their bytes must outlive the map. Values are whatever fits in 64 bits, most
- * often an index. The hash is keyed per process (hash.h), so no input can make it slow, and the
- * order of entries means nothing. There is no removal; nobody here needs it. */
+ * often an index. The hash is keyed per process (hash.h), so no input can make it slow. Entries lie
+ * in a dense array in the order of their insertion; the table that is probed at random holds 8
+ * bytes for each, so that large maps miss the caches seldom. There is no removal; nobody here needs
+ * it. */
 #ifndef HD_BASE_STRMAP_H
 #define HD_BASE_STRMAP_H
 
@@ -11,15 +13,15 @@
 #include "base/str.h"
 
 typedef struct hd_strmap_entry {
-    uint64_t hash; /* never 0 for an entry in use */
     hd_str key;
     uint64_t value;
 } hd_strmap_entry;
 
 typedef struct hd_strmap {
-    hd_strmap_entry *slots; /* [cap]; NULL while cap is 0 */
-    size_t cap;             /* 0 or a power of two */
-    size_t n;               /* entries in use */
+    hd_strmap_entry *entries; /* [n], room for two thirds of cap */
+    uint64_t *table; /* [cap]: upper half of the hash, 1 + index of the entry; 0 when free */
+    size_t cap;      /* 0 or a power of two */
+    size_t n;        /* entries in use, below 2^31 */
 } hd_strmap;
 
 void hd_strmap_init(hd_strmap *m);

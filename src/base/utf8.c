@@ -41,21 +41,33 @@ hd_utf8_kind hd_utf8_next(hd_str s, uint32_t *cp, size_t *len)
     return HD_UTF8_GOOD;
 }
 
+/* Length of a well-formed code point of two or three bytes whose second byte has no special range;
+ * 0 for all else. Saves the general way for nearly all text. */
+static inline size_t common_length(const unsigned char *p, size_t len)
+{
+    if (len > 1 && p[0] >= 0xC2 && p[0] < 0xE0) return (p[1] & 0xC0) == 0x80 ? 2 : 0;
+    if (len < 3 || p[0] <= 0xE0 || p[0] >= 0xF0 || p[0] == 0xED) return 0;
+    return (p[1] & 0xC0) == 0x80 && (p[2] & 0xC0) == 0x80 ? 3 : 0;
+}
+
 size_t hd_utf8_valid_prefix(hd_str s)
 {
+    const unsigned char *p = (const unsigned char *)s.ptr;
     size_t i = 0;
     while (i < s.len) {
         uint64_t word;
-        if (i + sizeof word <= s.len) {
-            memcpy(&word, s.ptr + i, sizeof word);
-            if (!(word & 0x8080808080808080u)) {
+        if (p[i] < 0x80) {
+            i++;
+            while (i + sizeof word <= s.len) {
+                memcpy(&word, p + i, sizeof word);
+                if (word & 0x8080808080808080u) break;
                 i += sizeof word;
-                continue;
             }
+            continue;
         }
+        size_t n = common_length(p + i, s.len - i);
         uint32_t cp;
-        size_t n;
-        if (hd_utf8_next(hd_str_skip(s, i), &cp, &n) != HD_UTF8_GOOD) return i;
+        if (n == 0 && hd_utf8_next(hd_str_skip(s, i), &cp, &n) != HD_UTF8_GOOD) return i;
         i += n;
     }
     return s.len;
