@@ -16,12 +16,12 @@
 #include "base/num.h"
 
 /* ---- constants of the family (architecture: refused by the config reader otherwise) ---------- */
-#define HD_HEAD_DIM  512 /* of it the last HD_ROPE_DIM are rotated */
-#define HD_ROPE_DIM  64
-#define HD_NOPE_DIM  (HD_HEAD_DIM - HD_ROPE_DIM) /* 448: stored as FP8 */
-#define HD_INDEX_DIM 128
-#define HD_WINDOW    128
-#define HD_STREAMS   4
+#define HD_HEAD_DIM  512 /* Dh: width of a head, of a window row, of a compressed row */
+#define HD_ROPE_DIM  64  /* the last of them, rotated; the others are stored as FP8 */
+#define HD_NOPE_DIM  (HD_HEAD_DIM - HD_ROPE_DIM)
+#define HD_INDEX_DIM 128  /* width of an index key */
+#define HD_WINDOW    128  /* tokens that every layer sees uncompressed */
+#define HD_STREAMS   4    /* M: residual streams */
 #define HD_ACT_GROUP 128  /* columns per activation scale */
 #define HD_KV_GROUP  64   /* columns per scale of a cache row */
 #define HD_FP4_GROUP 32   /* columns per scale of an FP4 weight or index key */

@@ -75,7 +75,7 @@ static const int_const int_consts[] = {
     {"head_dim", HD_HEAD_DIM},
     {"qk_rope_head_dim", HD_ROPE_DIM},
     {"num_key_value_heads", 1},
-    {"index_head_dim", HD_INDEX_HEAD_DIM},
+    {"index_head_dim", HD_INDEX_DIM},
     {"sliding_window", HD_WINDOW},
     {"hc_mult", HD_STREAMS},
     {"hc_sinkhorn_iters", HD_SINKHORN_ITERS},

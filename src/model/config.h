@@ -16,13 +16,9 @@
 
 #include "base/status.h"
 #include "base/str.h"
+#include "dev/params.h"
 
-/* Constants of the V4 family. */
-#define HD_HEAD_DIM       512 /* Dh: width of a head, of a window row, of a compressed row */
-#define HD_ROPE_DIM       64  /* the last of them, rotated */
-#define HD_INDEX_HEAD_DIM 128 /* width of an index key */
-#define HD_WINDOW         128 /* tokens that every layer sees uncompressed */
-#define HD_STREAMS        4   /* M: residual streams */
+/* Constants of the V4 family; those that ops rely on are in dev/params.h. */
 #define HD_SINKHORN_ITERS 20
 #define HD_CSA_RATIO      4   /* tokens per row of a compressed sparse attention layer */
 #define HD_HCA_RATIO      128 /* tokens per row of a heavily compressed attention layer */

@@ -210,9 +210,9 @@ static int64_t size_of(const hd_config *c, dim d, int32_t block)
     case DIM_RATIO: return ratio;
     case DIM_COMP: return ratio == HD_CSA_RATIO ? 2 * HD_HEAD_DIM : HD_HEAD_DIM;
     case DIM_IH: return c->index_n_heads;
-    case DIM_IQ: return (int64_t)c->index_n_heads * HD_INDEX_HEAD_DIM;
-    case DIM_IDH: return HD_INDEX_HEAD_DIM;
-    case DIM_ICOMP: return 2 * HD_INDEX_HEAD_DIM;
+    case DIM_IQ: return (int64_t)c->index_n_heads * HD_INDEX_DIM;
+    case DIM_IDH: return HD_INDEX_DIM;
+    case DIM_ICOMP: return 2 * HD_INDEX_DIM;
     case DIM_E: return c->n_experts;
     case DIM_K: return c->n_active_experts;
     case DIM_F: return c->moe_dim;

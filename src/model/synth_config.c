@@ -137,7 +137,7 @@ static void add_constants(hd_buf *out)
                      " \"initializer_range\": 0.02,\n");
     add_int(out, "head_dim", HD_HEAD_DIM);
     add_int(out, "qk_rope_head_dim", HD_ROPE_DIM);
-    add_int(out, "index_head_dim", HD_INDEX_HEAD_DIM);
+    add_int(out, "index_head_dim", HD_INDEX_DIM);
     add_int(out, "sliding_window", HD_WINDOW);
     add_int(out, "hc_mult", HD_STREAMS);
     add_int(out, "hc_sinkhorn_iters", HD_SINKHORN_ITERS);

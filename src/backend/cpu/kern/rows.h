@@ -112,7 +112,4 @@ void KERN(quantize_row)(hd_bf16 *y, const hd_bf16 *x, int64_t n);
 /** 512 columns into a 584-byte cache row. */
 void KERN(kv_row_pack)(uint8_t *row, const hd_bf16 *x);
 
-/* The pieces that fused ops share with the ops they are made of; all threads call them. */
-void KERN(hc_collapse_rows)(const hd_cpu_lane *lane, const hd_hc_collapse_params *p);
-
 #endif
