@@ -156,7 +156,8 @@ static bool fits_tool(const hd_json *request, hd_str name, const hd_json *argume
 
 static hd_status check_calls(reading *r, const hd_parsed *parsed, bool *valid, hd_err *err)
 {
-    *valid = true;
+    bool has_to_call = r->row->kind == HD_EVAL_CALLS && r->row->want->n > 0;
+    *valid = parsed->n_calls > 0 || !has_to_call;
     for (size_t i = 0; i < parsed->n_calls && *valid; i++) {
         const hd_json *arguments;
         HD_TRY(parse_json(&r->arena, parsed->calls[i].arguments, &arguments, err));
@@ -177,7 +178,8 @@ static const hd_chat_rules *rules_of(const hd_json *request)
                               text_or_empty(hd_json_get(options, "release")));
 }
 
-/* The published parser accepts the answer as a whole, and its calls fit the tools offered. */
+/* The published parser accepts the answer as a whole, and its calls fit the tools offered. Where
+ * calls are expected, one at least is there: silence is no valid call. */
 static hd_status check_markup(reading *r, hd_str text, bool *valid, hd_err *err)
 {
     hd_parsed parsed;

@@ -17,14 +17,10 @@
 
 #include "base/mem.h"
 #include "support/golden.h"
+#include "support/goldenprobe.h"
 #include "support/modelrun.h"
 
-#define STAGE_LIMIT  3e-3 /* one stage from golden inputs, BF16 results */
-#define EXACT_LIMIT  1e-5 /* FP32 results that no rounding to BF16 precedes */
-#define MEDIAN_LIMIT 3e-3 /* a layer, a draft head, a one-layer model: median over positions */
-#define LAYER_LIMIT  0.03 /* the same: all positions together */
-#define DEEP_LIMIT   0.2  /* deep models from the ids alone; three stages of a draft head */
-#define SHORT_TOKENS 8    /* up to here no value lies near a rounding border, in these texts */
+#define SHORT_TOKENS 8 /* up to here no value lies near a rounding border, in these texts */
 
 typedef struct set {
     const char *name, *short_name;
@@ -84,42 +80,6 @@ static void expect(const subject *s, const char *what, golden_error e, double al
 static void expect_equal(const char *what, golden_error e)
 {
     if (e.n_differ) fail_msg("%s: %zu of %zu differ", what, e.n_differ, e.n);
-}
-
-/* ---- captured and fed values --------------------------------------------------------------------
- */
-
-static void feed(hd_probe *p, const char *name, const hd_st_tensor *t)
-{
-    hd_err err;
-    hd_probe_value v = {.dtype = t->dtype,
-                        .n_rows = t->shape[0],
-                        .row_bytes = t->n_bytes / (uint64_t)t->shape[0],
-                        .data = (uint8_t *)(uintptr_t)t->data};
-    modelrun_check(hd_probe_feed(p, hd_str_from(name), &v, &err), name, &err);
-}
-
-static void capture(hd_probe *p, const char *name)
-{
-    hd_err err;
-    modelrun_check(hd_probe_capture(p, hd_str_from(name), &err), name, &err);
-}
-
-static const hd_probe_value *captured(const hd_probe *p, const char *name)
-{
-    const hd_probe_value *v;
-    for (int i = 0; (v = hd_probe_captured(p, i)); i++)
-        if (strcmp(v->name, name) == 0 && v->data) return v;
-    fail_msg("'%s' was not captured", name);
-    return NULL;
-}
-
-static golden_error compare_captured(const hd_probe *p, const char *name, const hd_st_tensor *want)
-{
-    const hd_probe_value *v = captured(p, name);
-    if (v->dtype != want->dtype || (uint64_t)v->n_rows * v->row_bytes != want->n_bytes)
-        fail_msg("'%s' has another shape or dtype", name);
-    return golden_compare(v->data, want);
 }
 
 /* ---- one text -----------------------------------------------------------------------------------
@@ -187,8 +147,8 @@ static const stage_run stage_runs[] = {
 
 static double stage_limit(const char *point)
 {
-    return strncmp(point, "hc_attn.", 8) == 0 || strcmp(point, "route_w") == 0 ? EXACT_LIMIT
-                                                                               : STAGE_LIMIT;
+    return strncmp(point, "hc_attn.", 8) == 0 || strcmp(point, "route_w") == 0 ? GOLDEN_EXACT_LIMIT
+                                                                               : GOLDEN_STAGE_LIMIT;
 }
 
 typedef void (*point_action)(const subject *s, const text *t, hd_probe *p, const char *point,
@@ -200,7 +160,7 @@ static void feed_point(const subject *s, const text *t, hd_probe *p, const char 
     char name[64];
     (void)s, (void)t;
     snprintf(name, sizeof name, "L0.%s", point);
-    feed(p, name, want);
+    golden_feed(p, name, want);
 }
 
 static void capture_point(const subject *s, const text *t, hd_probe *p, const char *point,
@@ -209,7 +169,7 @@ static void capture_point(const subject *s, const text *t, hd_probe *p, const ch
     char name[64];
     (void)s, (void)t, (void)want;
     snprintf(name, sizeof name, "L0.%s", point);
-    capture(p, name);
+    golden_capture(p, name);
 }
 
 static void check_point(const subject *s, const text *t, hd_probe *p, const char *point,
@@ -218,7 +178,7 @@ static void check_point(const subject *s, const text *t, hd_probe *p, const char
     char name[64];
     (void)t;
     snprintf(name, sizeof name, "L0.%s", point);
-    golden_error e = compare_captured(p, name, want);
+    golden_error e = golden_compare_captured(p, name, want);
     if (want->dtype == HD_DTYPE_I32)
         expect_equal(point, e);
     else
@@ -252,7 +212,7 @@ static void check_stages(const subject *s, hd_model *m, text *t)
         for_points(stage_runs[i].capture, capture_point, s, t, p);
         modelrun_run(m, &(modelrun_job){.ids = t->ids, .n = t->n, .probe = p, .logits = t->logits});
         n += for_points(stage_runs[i].capture, check_point, s, t, p);
-        if (i == 1) expect(s, "logits from 'out'", compare_logits(t), STAGE_LIMIT, 0.0);
+        if (i == 1) expect(s, "logits from 'out'", compare_logits(t), GOLDEN_STAGE_LIMIT, 0.0);
         hd_probe_destroy(p);
     }
     assert_true(n >= 19); /* of a window layer; the others have more */
@@ -278,29 +238,31 @@ static void check_layers(const subject *s, hd_model *m, text *t)
     hd_probe *p = hd_probe_create(t->n);
     for (int32_t l = 0; l < m->cfg.n_layers; l++) {
         snprintf(name, sizeof name, "cap.L%d.in", l);
-        feed(p, name + 4, golden_get(t->st, name));
+        golden_feed(p, name + 4, golden_get(t->st, name));
         snprintf(name, sizeof name, "L%d.out", l);
-        capture(p, name);
+        golden_capture(p, name);
     }
     modelrun_run(m, &(modelrun_job){.ids = t->ids, .n = t->n, .probe = p, .logits = t->logits});
     for (int32_t l = 0; l < m->cfg.n_layers; l++) {
         static const char *const kinds[] = {"window layer", "CSA layer", "HCA layer"};
         snprintf(name, sizeof name, "L%d.out", l);
         expect(s, kinds[hd_config_kind(&m->cfg, l)],
-               compare_captured(p, name, golden_behind(t, m, l)), LAYER_LIMIT, MEDIAN_LIMIT);
+               golden_compare_captured(p, name, golden_behind(t, m, l)), GOLDEN_LAYER_LIMIT,
+               GOLDEN_MEDIAN_LIMIT);
     }
     hd_probe_destroy(p);
 
     p = hd_probe_create(t->n);
     snprintf(name, sizeof name, "L%d.out", m->cfg.n_layers - 1);
-    feed(p, name, golden_behind(t, m, m->cfg.n_layers - 1));
+    golden_feed(p, name, golden_behind(t, m, m->cfg.n_layers - 1));
     modelrun_run(
         m,
         &(modelrun_job){
             .ids = t->ids, .n = t->n, .probe = p, .logits = t->logits, .mtp = mtp ? t->mtp : NULL});
-    expect(s, "logits from 'out'", compare_logits(t), STAGE_LIMIT, 0.0);
+    expect(s, "logits from 'out'", compare_logits(t), GOLDEN_STAGE_LIMIT, 0.0);
     if (mtp)
-        expect(s, "mtp_logits from 'out'", golden_compare(t->mtp, mtp), LAYER_LIMIT, MEDIAN_LIMIT);
+        expect(s, "mtp_logits from 'out'", golden_compare(t->mtp, mtp), GOLDEN_LAYER_LIMIT,
+               GOLDEN_MEDIAN_LIMIT);
     hd_probe_destroy(p);
 }
 
@@ -343,10 +305,11 @@ static void expect_drafts(const subject *s, const text *t, const drafts *d)
     if (tokens.n_differ * 20 > tokens.n)
         fail_msg("%zu of %zu drafted tokens differ", tokens.n_differ, tokens.n);
     expect(s, "dspark_logits from 'out'",
-           golden_compare(d->logits, golden_get(t->st, "dspark_logits")), DEEP_LIMIT, MEDIAN_LIMIT);
+           golden_compare(d->logits, golden_get(t->st, "dspark_logits")), GOLDEN_DEEP_LIMIT,
+           GOLDEN_MEDIAN_LIMIT);
     expect(s, "dspark_confidence from 'out'",
            golden_compare(d->confidence, golden_get(t->st, "dspark_confidence")), 0.0,
-           MEDIAN_LIMIT);
+           GOLDEN_MEDIAN_LIMIT);
 }
 
 /* The first draft of a short text, from the ids alone. */
@@ -361,9 +324,9 @@ static void expect_first_draft(const subject *s, const text *t, const drafts *d)
         first[i]->shape[0] = 1;
     }
     expect_equal("first draft", golden_compare(d->tokens, &tokens));
-    expect(s, "first dspark_logits", golden_compare(d->logits, &logits), EXACT_LIMIT, 0.0);
-    expect(s, "first dspark_confidence", golden_compare(d->confidence, &confidence), EXACT_LIMIT,
-           0.0);
+    expect(s, "first dspark_logits", golden_compare(d->logits, &logits), GOLDEN_EXACT_LIMIT, 0.0);
+    expect(s, "first dspark_confidence", golden_compare(d->confidence, &confidence),
+           GOLDEN_EXACT_LIMIT, 0.0);
 }
 
 static void run_with_drafts(hd_model *m, text *t, drafts *d, hd_probe *p)
@@ -407,7 +370,7 @@ static void check_drafts(const subject *s, const golden_case *cases, int n, cons
         hd_probe *p = hd_probe_create(c->n_tokens);
         for (int32_t l = 0; l < m->cfg.n_layers; l++) {
             snprintf(name, sizeof name, "L%d.out", l);
-            feed(p, name, golden_behind(&golden, m, l));
+            golden_feed(p, name, golden_behind(&golden, m, l));
         }
         run_with_drafts(m, &t, &d, p);
         expect_drafts(s, &t, &d);
@@ -427,10 +390,12 @@ static void check_free(const subject *s, const text *t, const drafts *d, bool wi
     char what[48];
     const hd_st_tensor *mtp = golden_find(t->st, "", "mtp_logits");
     bool is_short = t->n <= SHORT_TOKENS;
-    double limit = is_short ? EXACT_LIMIT : s->set->is_deep ? DEEP_LIMIT : LAYER_LIMIT;
+    double limit = is_short          ? GOLDEN_EXACT_LIMIT
+                   : s->set->is_deep ? GOLDEN_DEEP_LIMIT
+                                     : GOLDEN_LAYER_LIMIT;
     snprintf(what, sizeof what, "%slogits from ids, %s", is_short ? "short " : "",
              t->prefill < t->n ? "decode" : "prefill");
-    expect(s, what, compare_logits(t), limit, s->set->is_deep ? 0.0 : MEDIAN_LIMIT);
+    expect(s, what, compare_logits(t), limit, s->set->is_deep ? 0.0 : GOLDEN_MEDIAN_LIMIT);
     if (with_mtp)
         expect(s, is_short ? "short mtp_logits from ids" : "mtp_logits from ids",
                golden_compare(t->mtp, mtp), limit, 0.0);

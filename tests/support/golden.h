@@ -16,6 +16,15 @@ typedef struct golden_case {
 
 enum { GOLDEN_MAX_CASES = 16 };
 
+/* How close is right: plain FP32 sums in any order stay well below, planted mistakes well above
+ * (the README beside the data). */
+#define GOLDEN_STAGE_LIMIT 3e-3 /* one stage from golden inputs, BF16 results */
+#define GOLDEN_EXACT_LIMIT 1e-5 /* FP32 results that no rounding to BF16 precedes */
+#define GOLDEN_MEDIAN_LIMIT                                                                        \
+    3e-3 /* a layer, a draft head, a one-layer model: median over positions */
+#define GOLDEN_LAYER_LIMIT 0.03 /* the same: all positions together */
+#define GOLDEN_DEEP_LIMIT  0.2  /* deep models from the ids alone; three stages of a draft head */
+
 /** Directory of a set, in one of eight static buffers used in turn; NULL when it is not here. */
 const char *golden_dir(const char *set);
 bool golden_is_bundled(const char *set);

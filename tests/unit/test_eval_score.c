@@ -174,7 +174,7 @@ static void calls(void **state)
         /* another tool, one that is not offered, no call, one too many, the wrong order */
         {ADD, CALLS(CALL("now", "")) EOS, true, false},
         {ADD, CALLS(CALL("sub", ARG("a", "false", "1") ARG("b", "false", "2"))) EOS, false, false},
-        {ADD, "3" EOS, true, false},
+        {ADD, "3" EOS, false, false},
         {ADD, CALLS(CALL("add", ARG("a", "false", "1") ARG("b", "false", "2")) CALL("now", "")) EOS,
          true, false},
         {"{\"calls\": [{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"find\", "
