@@ -221,19 +221,43 @@ typedef struct hd_index_pack_params {
     uint8_t *rows;    /* u8 [n_rows, 68] */
 } hd_index_pack_params;
 
+/* The carry of a compressor: k and g + ape of positions that a later group may look back to. A
+ * group looks back 7 (ratio 4) or 127 positions; up to 8 more may be taken back when drafts are
+ * refused. Ratio 4 keeps the four positions before each multiple of 128 twice as long as the
+ * window, so that a sequence can be resumed there (model/state.h); no group of ratio 128 spans one.
+ */
+
+static inline int32_t hd_carry_slots(int32_t ratio)
+{
+    return ratio == 4 ? 24 : 136;
+}
+
+/** Where position `pos` is kept, 0 … hd_carry_slots − 1. */
+static inline int32_t hd_carry_slot(int32_t ratio, int32_t pos)
+{
+    if (ratio != 4) return pos % 136;
+    return pos % 128 < 124 ? pos % 16 : 16 + pos / 128 % 2 * 4 + pos % 4;
+}
+
+/** Whether position `pos` is still kept when `end` positions have been seen. */
+static inline bool hd_carry_keeps(int32_t ratio, int32_t pos, int32_t end)
+{
+    if (ratio != 4) return pos + 136 >= end;
+    return pos + (pos % 128 < 124 ? 16 : 256) >= end;
+}
+
 /** The compressor's pooling (spec 4.5), then its carry.
  *  Channels: ratio 4 has 2·width (half a for the previous group, half b for the current one),
  *  ratio 128 has width. For each listed row (the last of its group j, position p = j·r + r − 1):
  *  softmax over the slots per channel of g + ape, in slot order; out = bf16(Σ w·k).
  *  Rows at positions before seq_pos0 come from the carry; missing ones (position < 0) do not count.
- *  Afterwards each sequence's last rows enter its carry: slot = position mod n_slots, holding k and
- *  g + ape, where n_slots = 8 (ratio 4) or 128 (ratio 128). */
+ *  Afterwards the rows that hd_carry_keeps at the end of the step enter their hd_carry_slot. */
 typedef struct hd_compress_pool_params {
     hd_step_rows rows;
     int32_t ratio, width;   /* 4 or 128; 512 or 128 */
     const float *k, *g;     /* f32 [T, channels] */
     const float *ape;       /* f32 [ratio, channels] */
-    float *carry;           /* f32 [any, n_slots, 2, channels], indexed by seq_slot */
+    float *carry;           /* f32 [any, hd_carry_slots, 2, channels], indexed by seq_slot */
     int32_t n_out;          /* groups that end in this step */
     const int32_t *out_row; /* i32 [n_out]: the step row that ends the group */
     hd_bf16 *out;           /* bf16 [n_out, width] */

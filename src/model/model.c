@@ -219,7 +219,8 @@ hd_status hd_v4_run_parts(hd_model *m, const hd_v4_part *part, int32_t n_parts, 
                           hd_v4_step *step, hd_err *err)
 {
     for (int32_t s = 0; s < n_parts; s++)
-        HD_TRY(hd_v4_state_reserve(part[s].seq, part[s].pos0 + part[s].n, err));
+        if (!part[s].is_replay)
+            HD_TRY(hd_v4_state_reserve(part[s].seq, part[s].pos0 + part[s].n, err));
     hd_v4_step_build(m, part, n_parts, HD_ATTN_CAUSAL, step);
     hd_status st = submit_step(m, step, dst);
     if (st != HD_OK) return hd_v4_abandon(m, st, err);

@@ -68,7 +68,7 @@ static int32_t count_groups(const hd_v4_part *part, int32_t n_parts, int32_t rat
 {
     int32_t n = 0;
     for (int32_t s = 0; s < n_parts; s++)
-        n += (part[s].pos0 + part[s].n) / ratio - part[s].pos0 / ratio;
+        if (!part[s].is_replay) n += (part[s].pos0 + part[s].n) / ratio - part[s].pos0 / ratio;
     return n;
 }
 
@@ -85,6 +85,7 @@ static void fill_groups(hd_model *m, const hd_v4_part *part, int32_t n_parts, in
     int32_t n = 0;
     for (int32_t s = 0, row0 = 0; s < n_parts; row0 += part[s++].n) {
         int32_t end = (part[s].pos0 + part[s].n) / ratio;
+        if (part[s].is_replay) continue;
         for (int32_t entry = part[s].pos0 / ratio; entry < end; entry++, n++) {
             out_row[n] = row0 + entry * ratio + ratio - 1 - part[s].pos0;
             dst_row[n] = pool_row(part[s].seq, kind, entry);

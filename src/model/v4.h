@@ -11,7 +11,9 @@
 #include "hadal/model.h"
 #include "io/ckpt.h"
 #include "model/config.h"
+#include "model/pages.h"
 #include "model/rope.h"
+#include "model/state.h"
 
 typedef struct hd_probe hd_probe;
 
@@ -83,22 +85,13 @@ typedef struct hd_v4_weights {
 /* ---- state of sequences -----------------------------------------------------------------------
  */
 
-typedef enum hd_page_kind { HD_PAGE_WINDOW, HD_PAGE_CSA, HD_PAGE_HCA, HD_PAGE_KINDS } hd_page_kind;
-
-/** Free pages of one kind. A page id means the same place in the pool of every layer. */
-typedef struct hd_page_pool {
-    int32_t n_pages;
-    int32_t n_free;
-    int32_t *free_ids; /* host [n_pages]: the first n_free are free */
-} hd_page_pool;
-
 /** The pools of one block; a pool that its kind does not use is NULL. */
 typedef struct hd_v4_block_state {
     uint8_t *window;    /* u8 [window pages, 32, 584] */
     uint8_t *rows;      /* u8 [csa or hca pages, 32, 584] */
     uint8_t *index;     /* u8 [csa pages, 32, 68] */
-    float *carry;       /* f32 [slots, 8, 2, 1024] or [slots, 128, 2, 512] */
-    float *index_carry; /* f32 [slots, 8, 2, 256] */
+    float *carry;       /* f32 [slots, 24, 2, 1024] or [slots, 136, 2, 512] */
+    float *index_carry; /* f32 [slots, 24, 2, 256] */
 } hd_v4_block_state;
 
 struct hd_seq {
@@ -117,6 +110,9 @@ typedef struct hd_v4_state {
     hd_seq **seq;                     /* host [max_seqs]: by slot, NULL = free */
     void *memory;                     /* one device allocation */
     uint64_t bytes;
+    uint8_t *snap; /* device u8 [snap_bytes]: where a snapshot is put together; first used, then
+                      allocated */
+    size_t snap_bytes;
 } hd_v4_state;
 
 /* ---- one step ---------------------------------------------------------------------------------
@@ -206,6 +202,8 @@ typedef struct hd_v4_part {
     int32_t n;          /* rows of this sequence in the step */
     int32_t pos0;       /* position of the first */
     int32_t n_logits;   /* of its last rows */
+    bool is_replay;     /* positions whose compressed rows are there already: they are read, not
+                           made; only the window and the carries are */
 } hd_v4_part;
 
 struct hd_model {
@@ -258,11 +256,12 @@ void hd_v4_unload(hd_model *m);
 hd_status hd_v4_plan(hd_model *m, hd_err *err) HD_WARN_UNUSED;
 void hd_v4_unplan(hd_model *m);
 
-/* state.c: pools for max_seqs sequences of max_ctx positions. */
+/* state.c, snap.c: model/state.h */
 hd_status hd_v4_state_init(hd_model *m, hd_err *err) HD_WARN_UNUSED;
 void hd_v4_state_deinit(hd_model *m);
-/** Hold the pages of `len` positions; all or nothing. HD_E_LIMIT. */
-hd_status hd_v4_state_reserve(hd_seq *seq, int32_t len, hd_err *err) HD_WARN_UNUSED;
+/** The ratio of a block: layers first, then stages of the draft head (0). */
+int32_t hd_v4_block_ratio(const hd_model *m, int32_t i);
+int32_t hd_v4_n_blocks(const hd_model *m);
 
 /* step.c */
 /** Fill the step's arrays on the host. Pages must be reserved; a DRAFT step ends no groups. */

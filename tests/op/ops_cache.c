@@ -110,7 +110,7 @@ static void case_compress_pool(opcase *c)
 {
     int32_t ratio = OPCASE_PICK(c, 4, 128), width = OPCASE_PICK(c, 512, 128);
     if (ratio == 128) width = 512;
-    int32_t channels = ratio == 4 ? 2 * width : width, n_slots = ratio == 4 ? 8 : 128, n_out = 0;
+    int32_t channels = ratio == 4 ? 2 * width : width, n_slots = hd_carry_slots(ratio), n_out = 0;
     static step s;
     static int32_t out_row[MAX_ROWS];
     random_step(c, &s, MAX_ROWS / MAX_SEQS);

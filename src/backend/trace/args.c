@@ -268,7 +268,7 @@ static void list_compress_pool(args *a, const hd_compress_pool_params *p)
     require(a, p->ratio == 4 || p->ratio == 128, "a ratio of 4 or 128");
     require(a, p->width == HD_HEAD_DIM || p->width == HD_INDEX_DIM, "a width of 512 or 128");
     int64_t channels = p->ratio == 4 ? 2 * (int64_t)p->width : p->width;
-    int64_t n_slots = p->ratio == 4 ? 8 : 128;
+    int64_t n_slots = hd_carry_slots(p->ratio);
     step_rows(a, &p->rows);
     tensor(a, IN, "k", p->k, F32, DIMS(t, channels));
     tensor(a, IN, "g", p->g, F32, DIMS(t, channels));

@@ -1,13 +1,11 @@
 /* The compressor: compress_pool, and the carry that spans steps.
  *
  * A group of rows becomes one cache entry: a softmax over its rows for each channel by itself. Rows
- * of earlier steps are in the carry, a ring of the last 8 (ratio 4) or 128 positions with their k
- * and finished gates, so a chunk may end anywhere. A row at position p < 0 has weight 0, which is
- * why a fresh sequence needs no cleared carry. */
+ * of earlier steps are in the carry, with their k and finished gates, so a chunk may end anywhere.
+ * A row at position p < 0 has weight 0, which is why a fresh sequence needs no cleared carry. */
 #include "dev/hostref/rowfmt.h"
 
-/* Rows that one group looks at: ratio 4 overlaps with the previous group. Also the number of
- * carry slots, since a group never looks further back. */
+/* Rows that one group looks at: ratio 4 overlaps with the previous group. */
 static int32_t pool_slots(int32_t ratio)
 {
     return ratio == 4 ? 8 : ratio;
@@ -26,12 +24,12 @@ static float gate_of(const hd_compress_pool_params *p, int32_t row, int32_t chan
     return p->g[(size_t)row * n + c] + p->ape[phase * n + c];
 }
 
-/* Carry of a sequence: f32 [n_slots, 2, channels]; [0] is k, [1] is g + ape. */
+/* A carry slot of a sequence: f32 [2, channels]; [0] is k, [1] is g + ape. */
 static float *carry_of(const hd_compress_pool_params *p, int32_t seq, int32_t pos)
 {
-    size_t n = (size_t)channels_of(p), n_slots = (size_t)pool_slots(p->ratio);
-    size_t slot = (size_t)p->rows.seq_slot[seq] * n_slots + (size_t)pos % n_slots;
-    return p->carry + slot * 2 * n;
+    size_t n = (size_t)channels_of(p), n_slots = (size_t)hd_carry_slots(p->ratio);
+    size_t slot = (size_t)hd_carry_slot(p->ratio, pos);
+    return p->carry + ((size_t)p->rows.seq_slot[seq] * n_slots + slot) * 2 * n;
 }
 
 /* k and gate of the row at position `pos`: from the step, or from the carry where older. */
@@ -79,12 +77,13 @@ static float pool_channel(const hd_compress_pool_params *p, int32_t row, int32_t
 /* Only after all groups are pooled: a slot may hold a row that a group of this step still needs. */
 static void save_carry(const hd_compress_pool_params *p)
 {
-    int32_t n = channels_of(p), n_slots = pool_slots(p->ratio);
+    int32_t n = channels_of(p);
     for (int32_t seq = 0; seq < p->rows.n_seqs; seq++) {
-        int32_t len = p->rows.seq_len[seq];
-        for (int32_t i = len > n_slots ? len - n_slots : 0; i < len; i++) {
-            int32_t row = p->rows.seq_row0[seq] + i;
-            float *slot = carry_of(p, seq, p->rows.row_pos[row]);
+        int32_t len = p->rows.seq_len[seq], end = p->rows.seq_pos0[seq] + len;
+        for (int32_t i = 0; i < len; i++) {
+            int32_t row = p->rows.seq_row0[seq] + i, pos = p->rows.row_pos[row];
+            if (!hd_carry_keeps(p->ratio, pos, end)) continue;
+            float *slot = carry_of(p, seq, pos);
             for (int32_t c = 0; c < n; c++) {
                 slot[c] = p->k[(size_t)row * (size_t)n + (size_t)c];
                 slot[n + c] = gate_of(p, row, c);

@@ -3,7 +3,7 @@
 
 enum { MAX_SLOTS = 128 };
 
-/* Rows that one group looks at, and carry slots: ratio 4 overlaps with the previous group. */
+/* Rows that one group looks at: ratio 4 overlaps with the previous group. */
 static int32_t pool_slots(int32_t ratio)
 {
     return ratio == 4 ? 8 : ratio;
@@ -17,8 +17,8 @@ static int64_t channels_of(const hd_compress_pool_params *p)
 /* Carry of a sequence, slot of `pos`: k [channels], then g + ape [channels]. */
 static float *carry_of(const hd_compress_pool_params *p, int32_t seq, int32_t pos)
 {
-    int64_t n_slots = pool_slots(p->ratio);
-    return p->carry + (p->rows.seq_slot[seq] * n_slots + pos % n_slots) * 2 * channels_of(p);
+    int64_t slot = (int64_t)p->rows.seq_slot[seq] * hd_carry_slots(p->ratio);
+    return p->carry + (slot + hd_carry_slot(p->ratio, pos)) * 2 * channels_of(p);
 }
 
 HD_INLINE vf gate_of(const hd_compress_pool_params *p, int32_t row, int64_t c, int64_t n)
@@ -88,10 +88,10 @@ void KERN(compress_pool)(const hd_cpu_lane *lane, const hd_compress_pool_params 
     }
     /* A slot may hold a row that another thread's group still needs. */
     hd_par_barrier(lane->par);
-    int32_t n_slots = pool_slots(p->ratio);
     for (int32_t seq = 0; seq < p->rows.n_seqs; seq++) {
-        int32_t len = p->rows.seq_len[seq], row0 = p->rows.seq_row0[seq];
-        for (int32_t i = len > n_slots ? len - n_slots : 0; i < len; i++)
-            if ((row0 + i) % lane->n == lane->i) save_row(p, seq, row0 + i);
+        int32_t len = p->rows.seq_len[seq], pos0 = p->rows.seq_pos0[seq];
+        for (int32_t i = 0, row = p->rows.seq_row0[seq]; i < len; i++, row++)
+            if (row % lane->n == lane->i && hd_carry_keeps(p->ratio, pos0 + i, pos0 + len))
+                save_row(p, seq, row);
     }
 }
