@@ -180,10 +180,12 @@ static void check_pair(hd_model *m)
         dst[i] = got->logits + i * VOCAB;
         next[i] = ids[i + 1];
     }
-    const hd_v4_part first = {b, ids, HALF, 0, HALF};
+    const hd_v4_part first = {.seq = b, .ids = ids, .n = HALF, .n_logits = HALF};
     modelrun_check(hd_v4_run_parts(m, &first, 1, dst, &step, &err), "first half", &err);
     modelrun_check(hd_v4_mtp(m, &step, next, got->mtp, &err), "mtp of the first half", &err);
-    const hd_v4_part both[] = {{a, ids, HALF, 0, HALF}, {b, ids + HALF, HALF, HALF, HALF}};
+    const hd_v4_part both[] = {
+        {.seq = a, .ids = ids, .n = HALF, .n_logits = HALF},
+        {.seq = b, .ids = ids + HALF, .n = HALF, .pos0 = HALF, .n_logits = HALF}};
     memset(got, 0, sizeof *got);
     modelrun_check(hd_v4_run_parts(m, both, 2, dst, &step, &err), "both", &err);
     modelrun_check(hd_v4_mtp(m, &step, next, got->mtp, &err), "mtp of both", &err);
