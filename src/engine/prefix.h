@@ -1,12 +1,13 @@
 /* The prefix cache in memory: which token ids the pools hold rows for.
  *
  * A tree of blocks of 128 ids below one root per isolation group. A block holds its page of ratio 4
- * (32 rows, exactly) and the page where its row of ratio 128 lies; neighbours share the latter. Some
- * blocks carry a snapshot of what is not in pages (model/state.h), taken at their end. Ids are
+ * (32 rows, exactly) and the page where its row of ratio 128 lies; neighbours share the latter.
+ * Some blocks carry a snapshot of what is not in pages (model/state.h), taken at their end. Ids are
  * compared on every hit: hashes only find candidates. A block in use, by a sequence or by a block
  * behind it, is never thrown out; of the others the least recently used go first, so always leaves.
  *
- * One thread. Nothing is allocated after create. Blocks are named by index; they stay while held. */
+ * One thread. Nothing is allocated after create. Blocks are named by index; they stay while held.
+ */
 #ifndef HD_ENGINE_PREFIX_H
 #define HD_ENGINE_PREFIX_H
 
@@ -27,8 +28,8 @@ hd_status hd_prefix_create(const hd_prefix_opts *opts, hd_prefix **out, hd_err *
 /** Drops all pages. NULL is allowed. */
 void hd_prefix_destroy(hd_prefix *p);
 
-/** The last block of the longest path that begins `ids` [n] in the group, HD_PREFIX_NONE if there is
- *  none; at most n / 128 blocks. The path becomes the most recently used. */
+/** The last block of the longest path that begins `ids` [n] in the group, HD_PREFIX_NONE if there
+ * is none; at most n / 128 blocks. The path becomes the most recently used. */
 int32_t hd_prefix_find(hd_prefix *p, uint64_t group, const int32_t *ids, int32_t n);
 /** Positions up to the end of a block: a multiple of 128; 0 for HD_PREFIX_NONE. */
 int32_t hd_prefix_end(const hd_prefix *p, int32_t block);
@@ -45,12 +46,13 @@ int32_t hd_prefix_add(hd_prefix *p, uint64_t group, int32_t parent, const int32_
 void hd_prefix_hold(hd_prefix *p, int32_t block);
 void hd_prefix_drop(hd_prefix *p, int32_t block);
 
-/** The nearest block at or before `block` on its path that has a snapshot; HD_PREFIX_NONE if none. */
+/** The nearest block at or before `block` on its path that has a snapshot; HD_PREFIX_NONE if none.
+ */
 int32_t hd_prefix_snap_before(const hd_prefix *p, int32_t block);
 /** Its bytes u8 [snap_bytes]; counts as a use. NULL if it has none. */
 const uint8_t *hd_prefix_snap(hd_prefix *p, int32_t block);
-/** Room for a snapshot of a block that has none, to be filled by the caller; the least recently used
- *  one goes if the budget is full. NULL when snapshots are off. */
+/** Room for a snapshot of a block that has none, to be filled by the caller; the least recently
+ * used one goes if the budget is full. NULL when snapshots are off. */
 uint8_t *hd_prefix_snap_put(hd_prefix *p, int32_t block);
 
 /** Throw out blocks until the pools have this many free pages, or nothing more can go.

@@ -22,6 +22,7 @@ static hd_status set_limits(hd_model *m, const hd_model_opts *o, hd_err *err)
     bool short_model = m->cfg.max_position < DEFAULT_MAX_CTX;
     m->max_ctx = or_default(o->max_ctx, short_model ? m->cfg.max_position : DEFAULT_MAX_CTX);
     m->max_rows = or_default(o->max_rows, DEFAULT_MAX_ROWS);
+    m->kv_tokens = o->kv_tokens > 0 ? o->kv_tokens : (int64_t)m->max_seqs * m->max_ctx;
     if (m->max_rows > MAX_ROWS_LIMIT)
         HD_FAIL(err, HD_E_ARG, "max_rows is %d, expected at most %d", m->max_rows, MAX_ROWS_LIMIT);
     if (m->max_ctx > m->cfg.max_position)

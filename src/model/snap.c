@@ -106,7 +106,7 @@ hd_status hd_v4_snap_load(hd_seq *seq, int32_t pos, const uint8_t *host, hd_err 
     if (st == HD_OK) st = move_all(m, seq, pos, false);
     if (st == HD_OK) st = m->dev->stream.sync(m->stream, -1, err);
     if (st != HD_OK) return hd_v4_abandon(m, st, err);
-    hd_v4_state_rollback(seq, pos);
+    seq->len = pos;
     return HD_OK;
 }
 

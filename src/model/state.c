@@ -71,6 +71,20 @@ int32_t hd_v4_pages_for(int32_t n_positions, hd_page_kind kind)
     return (n_positions / ratio_of(kind) + HD_PAGE_ROWS - 1) / HD_PAGE_ROWS;
 }
 
+/* Enough for every sequence at full length, or for kv_tokens and a partial page for each sequence.
+ * Of ratio 128 (small pages) there are more: each sequence may have to copy a shared partial page,
+ * and shared prefixes that part within 4,096 positions have a page each. */
+static int64_t pool_pages(const hd_model *m, hd_page_kind kind)
+{
+    int64_t n_seqs = m->max_seqs, all = n_seqs * m->state.max_pages[kind];
+    if (kind == HD_PAGE_HCA) all += n_seqs;
+    if (kind == HD_PAGE_WINDOW || m->kv_tokens >= n_seqs * m->max_ctx) return all;
+    int64_t positions = (int64_t)HD_PAGE_ROWS * ratio_of(kind);
+    int64_t n = (m->kv_tokens + positions - 1) / positions + n_seqs;
+    if (kind == HD_PAGE_HCA) n += n / 2 + n_seqs;
+    return n < all ? n : all;
+}
+
 hd_status hd_v4_state_init(hd_model *m, hd_err *err)
 {
     hd_v4_state *st = &m->state;
@@ -78,7 +92,7 @@ hd_status hd_v4_state_init(hd_model *m, hd_err *err)
     st->max_pages[HD_PAGE_CSA] = hd_v4_pages_for(m->max_ctx, HD_PAGE_CSA);
     st->max_pages[HD_PAGE_HCA] = hd_v4_pages_for(m->max_ctx, HD_PAGE_HCA);
     for (int k = 0; k < HD_PAGE_KINDS; k++) {
-        int64_t n = (int64_t)st->max_pages[k] * m->max_seqs;
+        int64_t n = pool_pages(m, (hd_page_kind)k);
         if (n > INT32_MAX / HD_PAGE_ROWS)
             HD_FAIL(err, HD_E_LIMIT, "%d sequences of %d positions are more than pages can number",
                     m->max_seqs, m->max_ctx);

@@ -43,8 +43,9 @@ size_t hd_v4_snap_bytes(const hd_model *m);
 bool hd_v4_snap_ok(const hd_seq *seq, int32_t pos);
 /** Snapshot at pos to host memory u8 [snap_bytes]. hd_v4_snap_ok must hold. @return HD_E_DEVICE. */
 hd_status hd_v4_snap_save(hd_seq *seq, int32_t pos, uint8_t *host, hd_err *err) HD_WARN_UNUSED;
-/** The inverse: the sequence holds `pos` positions of rows (adopted, or its own), and goes on from
- *  there. @return HD_E_DEVICE. */
+/** The inverse, for a sequence that holds rows of at least `pos` positions, adopted or its own: its
+ *  window and carries are those at `pos`, which is its length now. Rows behind it are kept for a
+ *  replay; to go on in another way, call hd_v4_state_rollback(seq, pos). @return HD_E_DEVICE. */
 hd_status hd_v4_snap_load(hd_seq *seq, int32_t pos, const uint8_t *host,
                           hd_err *err) HD_WARN_UNUSED;
 

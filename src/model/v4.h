@@ -219,6 +219,7 @@ struct hd_model {
     uint64_t work_bytes;
     hd_rope_freqs rope_plain, rope_yarn;
     int32_t max_seqs, max_ctx, max_rows;
+    int64_t kv_tokens;
     bool has_draft;
     int32_t at; /* block that is being submitted, n_layers + n_stages: the head; for error texts */
     /* hd_model_step's own arrays, host */

@@ -114,6 +114,7 @@ static void test_snapshot_resumes(void **state)
     hd_seq *b = new_seq();
     hd_v4_state_adopt(b, 384, a->page[HD_PAGE_CSA], a->page[HD_PAGE_HCA]);
     modelrun_check(hd_v4_snap_load(b, 384, snap, &err), "hd_v4_snap_load", &err);
+    assert_int_equal(hd_seq_len(b), 384);
     run(b, text_b, 384, N, 33, want_b); /* another text from here on */
     run(a, text_a, 400, N, 1, want_a);  /* and the first has not noticed */
     hd_seq_destroy(a);
@@ -133,6 +134,7 @@ static void test_snapshot_rewinds(void **state)
     run(a, text_a, 256, N, 40, want_a);
     modelrun_check(hd_v4_snap_load(a, 256, snap, &err), "hd_v4_snap_load", &err);
     assert_int_equal(hd_seq_len(a), 256);
+    hd_v4_state_rollback(a, 256);
     run(a, text_b, 256, N, 17, want_b);
     hd_seq_destroy(a);
     hd_mem_free(snap);
