@@ -552,13 +552,14 @@ static void check_compress_pool(void)
                          .seq_slot = devtest_put(t, &zero, sizeof zero),
                          .end_pos = ROWS};
     hd_bf16 *out = devtest_put(t, NULL, WIDTH * sizeof *out);
+    size_t carry_bytes = (size_t)hd_carry_slots(4) * 2 * (sizeof k2 / ROWS);
     hd_compress_pool_params p = {.rows = rows,
                                  .ratio = 4,
                                  .width = WIDTH,
                                  .k = devtest_put(t, k2, sizeof k2),
                                  .g = devtest_put(t, g2, sizeof g2),
                                  .ape = devtest_put(t, ape, sizeof ape),
-                                 .carry = devtest_put(t, NULL, 2 * sizeof k2),
+                                 .carry = devtest_put(t, NULL, carry_bytes),
                                  .n_out = 1,
                                  .out_row = devtest_put(t, &last, sizeof last),
                                  .out = out};

@@ -134,19 +134,19 @@ static hd_status pack_untransformed(hd_stream *s, const hd_index_pack_params *p)
 
 /* ---- carry ------------------------------------------------------------------------------------*/
 
-/* Positions moved by a whole ring of the carry: slots stay the same, but the positions in front of
- * a sequence seem to be ones that were held. */
+/* Positions moved on by what a group looks back to: rows are kept and found as ever, but those in
+ * front of a sequence seem to be ones that were held. */
 static hd_status pool_with_leftovers(hd_stream *s, const hd_compress_pool_params *p)
 {
-    int32_t ring = p->ratio == HD_CSA_RATIO ? 2 * HD_CSA_RATIO : p->ratio;
+    int32_t shift = p->ratio == HD_CSA_RATIO ? 2 * HD_CSA_RATIO : p->ratio;
     int32_t n_rows = p->rows.n_rows, n_seqs = p->rows.n_seqs;
     int32_t *moved = hd_mem_calloc((size_t)(n_rows + n_seqs), sizeof *moved);
-    for (int32_t i = 0; i < n_rows; i++) moved[i] = p->rows.row_pos[i] + ring;
-    for (int32_t i = 0; i < n_seqs; i++) moved[n_rows + i] = p->rows.seq_pos0[i] + ring;
+    for (int32_t i = 0; i < n_rows; i++) moved[i] = p->rows.row_pos[i] + shift;
+    for (int32_t i = 0; i < n_seqs; i++) moved[n_rows + i] = p->rows.seq_pos0[i] + shift;
     hd_compress_pool_params q = *p;
     q.rows.row_pos = moved;
     q.rows.seq_pos0 = moved + n_rows;
-    q.rows.end_pos += ring;
+    q.rows.end_pos += shift;
     return done(s, bent.ops.compress_pool(s, &q), moved);
 }
 

@@ -154,10 +154,10 @@ static void linear_and_caches(void **state)
     TRY(kv_pack, .n_rows = T, .x = mem(T * 512 * BF16), .rows = mem(T * 584));
     TRY(index_pack, .n_rows = T, .x = mem(T * 128 * BF16), .rows = mem(T * 68));
     TRY(compress_pool, .rows = step(), .ratio = 4, .width = 128, .k = mem(T * 256 * F32),
-        .g = mem(T * 256 * F32), .ape = mem(4 * 256 * F32), .carry = mem(8 * 2 * 256 * F32),
+        .g = mem(T * 256 * F32), .ape = mem(4 * 256 * F32), .carry = mem(24 * 2 * 256 * F32),
         .n_out = 2, .out_row = mem(2 * I32), .out = mem(2 * 128 * BF16));
     TRY(compress_pool, .rows = step(), .ratio = 128, .width = 512, .k = mem(T * 512 * F32),
-        .g = mem(T * 512 * F32), .ape = mem(128 * 512 * F32), .carry = mem(128 * 2 * 512 * F32));
+        .g = mem(T * 512 * F32), .ape = mem(128 * 512 * F32), .carry = mem(136 * 2 * 512 * F32));
 }
 
 static void index_and_attention(void **state)
