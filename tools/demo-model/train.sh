@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# All legs of the training, one after the other. Each saves its state in run/ and goes on from there.
+set -euo pipefail
+cd "$(dirname "$0")"
+mkdir -p run
+device=${DEVICE:-cpu}
+lib=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 # apt install libjemalloc2: nearly twice as fast
+if [ -f $lib ]; then
+    export LD_PRELOAD=$lib
+    export MALLOC_CONF="oversize_threshold:1,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1"
+fi
+python3 train.py --tokenizer tokenizer.json --state run/main.pt --device "$device" \
+    --batch 2048 --lr 3e-3 \
+    --phase all,512,6e6 --phase all,1024,6e6 --phase long,2048,4e6,quant,sparse
+python3 heads.py dspark --main run/main.pt --tokenizer tokenizer.json --state run/dspark.pt --device "$device"
+python3 heads.py mtp --main run/main.pt --tokenizer tokenizer.json --state run/mtp.pt --device "$device"
