@@ -1,0 +1,113 @@
+/* Constrained decoding: which tokens may come next, from a grammar.
+ *
+ * A grammar (hd_grammar) is compiled from a JSON Schema, a regular expression, a small EBNF or a
+ * set of tools, on any thread, before a request is submitted; afterwards it never changes and is
+ * shared by reference count. A matcher (hd_matcher) is where one sequence stands in it: it is
+ * advanced by token ids, fills masks over the vocabulary, and steps back when drafts are refused.
+ * Not here: sampling, and when a mask is applied.
+ *
+ * The one idea: a pushdown automaton over bytes that never has a dead end. A token is allowed iff
+ * all of its bytes are accepted one by one, so masks do not depend on how text is cut into tokens.
+ * Added tokens (<think>, the DSML token, end of sentence ...) are atoms: they match only where the
+ * grammar names them by id, and their spelling in plain text means nothing. docs/constrain.md says
+ * what is enforced. */
+#ifndef HD_TEXT_CONSTRAIN_H
+#define HD_TEXT_CONSTRAIN_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "text/chat_rules.h"
+#include "text/vocab.h"
+
+#define HD_CONSTRAIN_ROLLBACK 16 /* tokens that a matcher can step back */
+
+/* ---- the vocabulary, as grammars see it ---- */
+
+typedef struct hd_vtrie hd_vtrie;
+
+/** The trie of the ordinary tokens of `v`, and masks that all grammars share. Takes some 100 ms and
+ *  10 MB for 129,280 tokens: once per model. Outlives its grammars.
+ *  @return HD_E_UNSUPPORTED if some byte is no token of its own; HD_E_NOMEM. */
+hd_status hd_vtrie_create(const hd_vocab *v, hd_vtrie **out, hd_err *err) HD_WARN_UNUSED;
+/** NULL is allowed. */
+void hd_vtrie_destroy(hd_vtrie *t);
+/** Words of a mask: (number of tokens + 31) / 32. */
+size_t hd_vtrie_mask_words(const hd_vtrie *t);
+
+/* ---- grammars ---- */
+
+typedef enum hd_grammar_kind {
+    HD_GRAMMAR_SCHEMA, /* text: a JSON Schema */
+    HD_GRAMMAR_OBJECT, /* any JSON object */
+    HD_GRAMMAR_REGEX,  /* text: the whole answer matches it */
+    HD_GRAMMAR_EBNF,   /* text: rules, see docs/constrain.md */
+    HD_GRAMMAR_TOOLS   /* text: an array of {"function": {"name", "parameters", "strict"}} */
+} hd_grammar_kind;
+
+typedef enum hd_tool_choice {
+    HD_TOOLS_AUTO,     /* free text, then calls if the model opens a block */
+    HD_TOOLS_REQUIRED, /* calls, nothing else */
+    HD_TOOLS_NAMED,    /* calls of the tool `tool_name` */
+    HD_TOOLS_NONE      /* free text without calls */
+} hd_tool_choice;
+
+typedef struct hd_grammar_source {
+    hd_grammar_kind kind;
+    hd_str text;     /* UTF-8 is checked */
+    bool strict;     /* an unsupported keyword is refused; tools: as if each were strict */
+    bool any_order;  /* members of objects in any order; tools: always */
+    bool thinks;     /* free reasoning and </think> come first */
+    bool one_call;   /* tools: at most one call in the block */
+    bool is_textual; /* no end-of-sentence token is asked for: the end of the text is the end */
+    const hd_chat_rules *rules; /* tools: how tags are spelled */
+    hd_tool_choice choice;
+    hd_str tool_name;
+    unsigned limit_ms; /* time to compile; 0 = 100 */
+} hd_grammar_source;
+
+typedef struct hd_grammar hd_grammar;
+
+/** Compile. Thread-safe beside everything else.
+ *  @param warnings one line for each thing that is not enforced; may be NULL.
+ *  @return HD_E_FORMAT (not a schema, not a pattern; or nothing can match it), HD_E_UNSUPPORTED (a
+ *          keyword, by name), HD_E_LIMIT (states, bytes, depth, time), HD_E_NOTFOUND (tool_name),
+ *          HD_E_NOMEM; `err->path` is the place in the text where there is one. */
+hd_status hd_grammar_compile(const hd_vtrie *t, const hd_grammar_source *source, hd_buf *warnings,
+                             hd_grammar **out, hd_err *err) HD_WARN_UNUSED;
+hd_grammar *hd_grammar_ref(hd_grammar *g);
+/** NULL is allowed. */
+void hd_grammar_unref(hd_grammar *g);
+/** States of the automaton, and bytes that it holds without cached masks. */
+void hd_grammar_size(const hd_grammar *g, size_t *n_states, size_t *n_bytes);
+
+/* ---- matchers: one thread at a time ---- */
+
+typedef struct hd_matcher hd_matcher;
+
+/** A matcher at the start of `g`, which it references. */
+hd_status hd_matcher_create(hd_grammar *g, hd_matcher **out, hd_err *err) HD_WARN_UNUSED;
+/** An independent copy, its way back included. */
+hd_status hd_matcher_clone(const hd_matcher *m, hd_matcher **out, hd_err *err) HD_WARN_UNUSED;
+/** NULL is allowed. */
+void hd_matcher_destroy(hd_matcher *m);
+/** Back to the start; the way back is forgotten. */
+hd_status hd_matcher_reset(hd_matcher *m, hd_err *err) HD_WARN_UNUSED;
+
+/** Take token `id`.
+ *  @return HD_E_ARG if it is not allowed: then nothing has changed; HD_E_LIMIT if the grammar is
+ *          too ambiguous to follow; HD_E_NOMEM. */
+hd_status hd_matcher_advance(hd_matcher *m, int32_t id, hd_err *err) HD_WARN_UNUSED;
+/** Take back the last n tokens; false (nothing changed) if that many are not remembered. */
+bool hd_matcher_rollback(hd_matcher *m, unsigned n);
+/** Whether the text may end here: the end-of-sentence token is allowed, or was taken. */
+bool hd_matcher_can_end(const hd_matcher *m);
+
+/** Set the bit of each token that may come next, clear all others.
+ *  @param mask u32 [hd_vtrie_mask_words], bit id % 32 of word id / 32.
+ *  Never empty, unless the end of sentence was taken or a textual source is complete.
+ *  @return HD_E_LIMIT if the work exceeds a bound that does not depend on the clock; HD_E_NOMEM. */
+hd_status hd_matcher_fill(hd_matcher *m, uint32_t *mask, hd_err *err) HD_WARN_UNUSED;
+
+#endif
