@@ -163,7 +163,7 @@ static void remove_dead(hd_auto *a, hd_auto_state *s)
         if (a->state[x.to].min_depth != HD_AUTO_DEAD) a->token[s->token + n++] = x;
     }
     s->n_tokens = n;
-    s->is_plain = !s->is_final && s->n_calls == 0 && s->min_depth == 0;
+    s->is_plain = s->n_calls == 0 && s->min_depth == 0;
 }
 
 /* ---- left recursion ---- */

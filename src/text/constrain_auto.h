@@ -75,7 +75,7 @@ typedef struct hd_auto_state {
     uint16_t n_arcs, n_calls, n_tokens;
     uint16_t min_depth; /* frames that must fit on top from here to the end of the rule */
     bool is_final;
-    bool is_plain; /* no calls, not final, min_depth 0: nothing to do on entering */
+    bool is_plain; /* no calls, min_depth 0: but for its being final, nothing to do on entering */
 } hd_auto_state;
 
 #define HD_AUTO_DEAD UINT16_MAX /* min_depth of a state without a way to an end */

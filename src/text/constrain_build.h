@@ -140,6 +140,11 @@ typedef enum hd_cc_coding { HD_CODING_RAW, HD_CODING_JSON } hd_cc_coding;
  *  as JSON Schema does. @return the end node. */
 uint32_t hd_cc_regex(hd_cc *cc, uint32_t from, hd_str pattern, hd_cc_coding coding, bool is_whole);
 
+/** Define `rule` as what of rule `pattern`, which was defined last, has length->lo .. hi
+ * characters. */
+void hd_cc_bound_length(hd_cc *cc, uint32_t rule, uint32_t pattern, const hd_spec *length,
+                        hd_cc_coding coding);
+
 uint32_t hd_cc_ebnf(hd_cc *cc, hd_str text);
 
 /* ---- members of objects, parameters of tools ---- */

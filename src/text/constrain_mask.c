@@ -41,12 +41,16 @@ static inline bool step_plain(hd_sim *s, uint32_t at, uint8_t byte)
         s->n_steps++;
         return true;
     }
-    if (!a->state[arc->to].is_plain || s->n_threads == s->cap_threads) return false;
+    const hd_auto_state *st = &a->state[arc->to];
+    if (!st->is_plain || s->n_threads == s->cap_threads) return false;
+    if (st->is_final && t->frame != s->stop) return false;
     s->n_steps++;
     hd_thread *to = &s->thread[s->n_threads];
     *to = *t;
     to->state = arc->to;
-    if (!arc->act || !t->spec || hd_auto_act(a, arc->act, t->spec, &to->value)) s->n_threads++;
+    if (arc->act && t->spec && !hd_auto_act(a, arc->act, t->spec, &to->value)) return true;
+    s->ends = st->is_final;
+    if (st->n_arcs || st->n_tokens) s->n_threads++;
     return true;
 }
 

@@ -10,9 +10,7 @@ static hd_config *now(hd_matcher *m)
 
 static hd_status failed(const hd_sim *s, hd_err *err)
 {
-    if (s->status == HD_E_LIMIT)
-        HD_FAIL(err, HD_E_LIMIT, "grammar is too ambiguous: more than %d ways at once",
-                HD_SIM_MAX_THREADS);
+    if (s->status == HD_E_LIMIT) HD_FAIL(err, HD_E_LIMIT, "grammar is too ambiguous to follow");
     HD_FAIL(err, HD_E_NOMEM, "out of memory for a grammar's state");
 }
 

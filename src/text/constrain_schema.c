@@ -11,7 +11,8 @@
 
 #define MAX_IN_PLACE 64 /* schemas drawn inside each other, not as rules */
 
-typedef enum job_kind { JOB_SCHEMA, JOB_OBJECT, JOB_ARRAY } job_kind;
+/* The last two: the text of a string with a pattern and a length, as JSON and raw. */
+typedef enum job_kind { JOB_SCHEMA, JOB_OBJECT, JOB_ARRAY, JOB_TEXT_JSON, JOB_TEXT_RAW } job_kind;
 
 struct hd_schema_job {
     const hd_json *node;
@@ -210,7 +211,8 @@ static hd_use use_job(hd_cc_schema *s, const hd_json *node, job_kind kind, hd_sp
         hd_cc_fail(cc, HD_E_NOMEM, "out of memory for a grammar");
         return (hd_use){0};
     }
-    uint16_t number = kind == JOB_SCHEMA ? 0 : hd_cc_spec(cc, &spec);
+    bool has_spec = kind == JOB_OBJECT || kind == JOB_ARRAY;
+    uint16_t number = has_spec ? hd_cc_spec(cc, &spec) : 0;
     *j = (hd_schema_job){node, kind, {hd_cc_declare(cc), number}, s->jobs, s->todo};
     s->jobs = s->todo = j;
     if (number && cc->status == HD_OK)
@@ -227,14 +229,36 @@ hd_use hd_cc_schema_use(hd_cc_schema *s, const hd_json *node)
     return use_job(s, node, JOB_SCHEMA, (hd_spec){0});
 }
 
+static hd_spec read_length(hd_cc_schema *s, const hd_json *node)
+{
+    hd_spec spec = {.lo = hd_cc_schema_count(s, node, "minLength", 0),
+                    .hi = hd_cc_schema_count(s, node, "maxLength", UINT32_MAX)};
+    if (spec.lo > spec.hi) hd_cc_fail(s->cc, HD_E_FORMAT, "'minLength' exceeds 'maxLength'");
+    return spec;
+}
+
+static void define_text(hd_cc_schema *s, const hd_schema_job *j)
+{
+    hd_cc_coding coding = j->kind == JOB_TEXT_RAW ? HD_CODING_RAW : HD_CODING_JSON;
+    hd_spec length = read_length(s, j->node);
+    uint32_t from = hd_cc_node(s->cc), pattern = hd_cc_declare(s->cc);
+    uint32_t to = hd_cc_regex(s->cc, from, hd_json_get(j->node, "pattern")->text, coding, false);
+    hd_cc_define(s->cc, pattern, from, to);
+    hd_cc_bound_length(s->cc, j->use.rule, pattern, &length, coding);
+}
+
 void hd_cc_schema_finish(hd_cc_schema *s)
 {
     hd_cc *cc = s->cc;
     while (s->todo && hd_cc_ok(cc)) {
         hd_schema_job *j = s->todo;
         s->todo = j->next_todo;
-        uint32_t from = hd_cc_node(cc), to = hd_cc_node(cc);
         cc->place = j->node;
+        if (j->kind == JOB_TEXT_JSON || j->kind == JOB_TEXT_RAW) {
+            define_text(s, j);
+            continue;
+        }
+        uint32_t from = hd_cc_node(cc), to = hd_cc_node(cc);
         if (j->kind == JOB_OBJECT)
             hd_cc_draw_object(s, j->node, from, to);
         else if (j->kind == JOB_ARRAY)
@@ -282,13 +306,18 @@ static bool draw_text(hd_cc_schema *s, hd_str text, hd_cc_part part, uint32_t fr
     return true;
 }
 
-static void draw_pattern(hd_cc_schema *s, const hd_json *pattern, hd_cc_part part, uint32_t from,
+static void draw_pattern(hd_cc_schema *s, const hd_json *node, hd_cc_part part, uint32_t from,
                          uint32_t to)
 {
     bool is_raw = part == HD_PART_RAW_STRING;
     uint32_t at = is_raw ? hd_cc_node(s->cc) : hd_cc_byte(s->cc, from, '"', 0);
     if (is_raw) hd_cc_empty(s->cc, from, at);
-    at = hd_cc_regex(s->cc, at, pattern->text, is_raw ? HD_CODING_RAW : HD_CODING_JSON, false);
+    if (hd_json_get(node, "minLength") || hd_json_get(node, "maxLength"))
+        at = hd_cc_call(s->cc, at,
+                        use_job(s, node, is_raw ? JOB_TEXT_RAW : JOB_TEXT_JSON, (hd_spec){0}));
+    else
+        at = hd_cc_regex(s->cc, at, hd_json_get(node, "pattern")->text,
+                         is_raw ? HD_CODING_RAW : HD_CODING_JSON, false);
     close_string(s, part, at, to);
 }
 
@@ -297,9 +326,7 @@ static bool draw_string(hd_cc_schema *s, const hd_json *node, hd_cc_part part, u
 {
     const hd_json *pattern = hd_json_get(node, "pattern");
     if (part == HD_PART_NONSTRING) return false;
-    hd_spec spec = {.lo = hd_cc_schema_count(s, node, "minLength", 0),
-                    .hi = hd_cc_schema_count(s, node, "maxLength", UINT32_MAX)};
-    if (spec.lo > spec.hi) hd_cc_fail(s->cc, HD_E_FORMAT, "'minLength' exceeds 'maxLength'");
+    hd_spec spec = read_length(s, node);
     if (pattern && pattern->kind != HD_JSON_STRING)
         hd_cc_fail(s->cc, HD_E_FORMAT, "'pattern' must be a string");
     if (s->cc->status != HD_OK) return true;
@@ -308,7 +335,7 @@ static bool draw_string(hd_cc_schema *s, const hd_json *node, hd_cc_part part, u
         hd_cc_call_to(s->cc, from, to, (hd_use){rule, hd_cc_spec(s->cc, &spec)});
         return true;
     }
-    draw_pattern(s, pattern, part, from, to);
+    draw_pattern(s, node, part, from, to);
     return true;
 }
 

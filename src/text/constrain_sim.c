@@ -137,7 +137,7 @@ void hd_sim_step(hd_sim *s, uint32_t first, uint32_t n, uint8_t byte)
     const hd_auto *a = s->a;
     uint32_t begin = s->n_threads, frames = s->n_frames;
     bool is_plain = true;
-    s->n_steps += n;
+    s->n_steps += HD_SIM_STEP_COST * n;
     s->ends = false;
     for (uint32_t i = first; i < first + n; i++) {
         hd_thread t = s->thread[i];
@@ -145,7 +145,7 @@ void hd_sim_step(hd_sim *s, uint32_t first, uint32_t n, uint8_t byte)
         if (!arc) continue;
         if (arc->act && t.spec && !hd_auto_act(a, arc->act, t.spec, &t.value)) continue;
         t.state = arc->to;
-        if (a->state[t.state].is_plain && n == 1) {
+        if (n == 1 && a->state[t.state].is_plain && !a->state[t.state].is_final) {
             hd_sim_push(s, t);
             continue;
         }

@@ -207,6 +207,9 @@ static void hostile(void **state)
     repeat(&b, "}", 1);
     expect_limit(HD_GRAMMAR_SCHEMA, &b, "long bound");
 
+    repeat(&b, "{\"pattern\":\"^[a-z]{9}\",\"maxLength\":1000000}", 1);
+    expect_limit(HD_GRAMMAR_SCHEMA, &b, "pattern and length");
+
     repeat(&b, "(a|b)*a(a|b){20}", 1);
     expect_limit(HD_GRAMMAR_REGEX, &b, "exponential regex");
     repeat(&b, "((((a{4000}){4000}){4000}){4000})", 1);

@@ -1,4 +1,5 @@
 /* Masks: equal to a check of every token one by one; what is drawn from them obeys the schema. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,6 +83,16 @@ static void official_draws_obey(void **state)
     draw_all(constrain_official_vocab(), constrain_official(), 6, 25, false);
 }
 
+static int32_t byte_id[256]; /* tokens of the official vocabulary */
+
+static void find_byte_ids(const hd_vocab *v)
+{
+    for (int32_t id = 0; id < (int32_t)hd_vocab_size(v); id++) {
+        hd_str s = hd_vocab_token_bytes(v, id);
+        if (s.len == 1 && !hd_vocab_flags(v, id)) byte_id[(uint8_t)s.ptr[0]] = id;
+    }
+}
+
 /* At some states on the way of a text: every token, one by one. */
 static void official_masks_are_exact(void **state)
 {
@@ -95,6 +106,8 @@ static void official_masks_are_exact(void **state)
          "\"patch\": \"x"},
         {"{\"items\": {\"pattern\": \"^[a-z ]{2,9}\xE4\xB8\xAD?$\"}, \"maxItems\": 2}",
          "[\"the is\xE4\xB8\", \"an"},
+        {"{\"type\": \"number\", \"minimum\": 1}", "12.5"},
+        {"{\"pattern\": \"^[a-z ]*\", \"minLength\": 3, \"maxLength\": 30}", "\"a word \\n"},
     };
     for (size_t i = 0; i < HD_COUNT(rows); i++) {
         hd_grammar_source source = {.kind = HD_GRAMMAR_SCHEMA, .text = hd_str_from(rows[i].schema)};
@@ -102,11 +115,7 @@ static void official_masks_are_exact(void **state)
         const hd_vocab *v = constrain_official_vocab();
         hd_matcher *m = NULL;
         assert_int_equal(hd_matcher_create(g, &m, NULL), HD_OK);
-        int32_t byte_id[256];
-        for (int32_t id = 0; id < (int32_t)hd_vocab_size(v); id++) {
-            hd_str s = hd_vocab_token_bytes(v, id);
-            if (s.len == 1 && !hd_vocab_flags(v, id)) byte_id[(uint8_t)s.ptr[0]] = id;
-        }
+        find_byte_ids(v);
         for (const char *p = rows[i].text;; p++) {
             constrain_check_mask(v, constrain_official(), m, *p == '"' || !*p ? 1 : 13,
                                  (unsigned)(p - rows[i].text));
@@ -185,12 +194,70 @@ static void nesting_is_bounded(void **state)
     hd_grammar_unref(g);
 }
 
+/* ---- several threads ---- */
+
+#define N_THREADS 4
+
+typedef struct worker {
+    hd_grammar *g;
+    uint64_t hash; /* of all masks on the way */
+} worker;
+
+/* Masks along a text that needs kept walks of many kinds. */
+static void *follow_text(void *arg)
+{
+    static const char text[] = "{\"pat\": \"abc\", \"tag\": [\"xyz\", \"a b\"], \"z\": -1.5}";
+    worker *w = arg;
+    size_t n_words = hd_vtrie_mask_words(constrain_official());
+    uint32_t mask[5000];
+    hd_matcher *m = NULL;
+    w->hash = n_words <= HD_COUNT(mask);
+    if (w->hash == 0 || hd_matcher_create(w->g, &m, NULL) != HD_OK) return NULL;
+    for (const char *p = text; *p; p++) {
+        if (hd_matcher_fill(m, mask, NULL) != HD_OK) w->hash = 0;
+        for (size_t i = 0; i < n_words; i++) w->hash = hd_rng_mix(w->hash + mask[i] + i);
+        if (hd_matcher_advance(m, byte_id[(uint8_t)*p], NULL) != HD_OK) break;
+    }
+    if (!hd_matcher_can_end(m)) w->hash = 0;
+    hd_matcher_destroy(m);
+    return NULL;
+}
+
+static void threads_agree(void **state)
+{
+    (void)state;
+    static const char schema[] =
+        "{\"properties\": {\"pat\": {\"pattern\": \"^[a-z]+$\"}, \"tag\": {\"items\": "
+        "{\"maxLength\": "
+        "5}}}, \"additionalProperties\": {\"type\": \"number\", \"minimum\": -2}}";
+    hd_grammar_source source = {.kind = HD_GRAMMAR_SCHEMA, .text = hd_str_from(schema)};
+    find_byte_ids(constrain_official_vocab());
+    hd_grammar *alone = constrain_compile(constrain_official(), &source);
+    worker first = {.g = alone}, w[N_THREADS];
+    follow_text(&first);
+    assert_true(first.hash != 0);
+    for (int round = 0; round < 4; round++) {
+        hd_grammar *g = constrain_compile(constrain_official(), &source);
+        pthread_t thread[N_THREADS];
+        for (int i = 0; i < N_THREADS; i++) {
+            w[i] = (worker){.g = g};
+            assert_int_equal(pthread_create(&thread[i], NULL, follow_text, &w[i]), 0);
+        }
+        for (int i = 0; i < N_THREADS; i++) {
+            pthread_join(thread[i], NULL);
+            assert_true(w[i].hash == first.hash);
+        }
+        hd_grammar_unref(g);
+    }
+    hd_grammar_unref(alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiny_draws_obey),          cmocka_unit_test(official_draws_obey),
         cmocka_unit_test(official_masks_are_exact), cmocka_unit_test(steps_back),
-        cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(nesting_is_bounded),       cmocka_unit_test(threads_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

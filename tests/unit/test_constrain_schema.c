@@ -94,6 +94,12 @@ static void strings(void **state)
          {"\"\xC3\xA9"
           "a \"",
           "\"eab\""}},
+        {"{\"pattern\": \"^[a-z\\n\\u00e9]+(xyz)?$\", \"minLength\": 3, \"maxLength\": 4}",
+         {"\"abc\"", "\"\\n\\n\\n\"", "\"\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\"", "\"axyz\""},
+         {"\"ab\"", "\"abcde\"", "\"abxyz\"", "\"\\n\\n\"", "\"\xC3\xA9\xC3\xA9\""}},
+        {"{\"pattern\": \"^(\\\\x01|ab){2}\", \"minLength\": 4}",
+         {"\"abab\"", "\"\\u0001\\u0001cd\"", "\"ab\\u0001defghi\""},
+         {"\"\\u0001\\u0001c\"", "\"aba\""}},
         {"{\"enum\": [\"a\", \"ab\", 1, null, {\"k\": [1, 2]}]}",
          {"\"a\"", "\"ab\"", "1", "null", "{\"k\": [1, 2]}"},
          {"\"b\"", "\"abc\"", "2", "{\"k\":[1,2]}"}},
