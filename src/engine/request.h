@@ -8,20 +8,13 @@
 #define HD_ENGINE_REQUEST_H
 
 #include "engine/prefix.h"
-#include "hadal/model.h"
+#include "hadal/engine.h"
 
 typedef enum hd_request_state {
     HD_REQUEST_WAITING, /* for a sequence: new, or it had to give its sequence back */
     HD_REQUEST_RUNNING,
     HD_REQUEST_DONE
 } hd_request_state;
-
-typedef enum hd_request_end {
-    HD_END_STOP,   /* the end-of-sentence token, or the caller said so */
-    HD_END_LENGTH, /* max_new tokens, or the context is full */
-    HD_END_CANCELLED,
-    HD_END_FAILED /* see the error */
-} hd_request_end;
 
 typedef struct hd_request {
     uint64_t id;
@@ -35,11 +28,12 @@ typedef struct hd_request {
     void *owner;      /* the caller's */
     /* how far it is */
     hd_request_state state;
-    hd_request_end end;
+    hd_end end;
     hd_err err;        /* HD_END_FAILED */
     int32_t n_text;    /* prompt and generated */
     int32_t n_cached;  /* of the prompt: positions whose forward pass was skipped */
-    bool is_cancelled; /* to be ended at the next step border */
+    bool is_cancelled; /* to be ended at the next step border, with `end` */
+    bool is_paused;    /* chooses no token for now: nobody reads them */
     uint64_t turn;     /* order of arrival */
     uint64_t since;    /* step at which it got its sequence */
     /* while running; block also when it is about to */

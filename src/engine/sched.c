@@ -147,7 +147,7 @@ static void leave_run(hd_sched *s, hd_request *r)
     r->replay_end = 0;
 }
 
-static void end_request(hd_sched *s, hd_request *r, hd_request_end end)
+static void end_request(hd_sched *s, hd_request *r, hd_end end)
 {
     if (r->seq) leave_run(s, r);
     r->state = HD_REQUEST_DONE;
@@ -283,7 +283,7 @@ static bool plan_request(hd_sched *s, hd_request *r, draft_step *d)
     bool decodes = n_left(r) == 1 && !r->replay_end;
     int32_t room = decodes || d->room < d->prompt_room ? d->room : d->prompt_room;
     int32_t n = n_rows_of(r, room), len = hd_seq_len(r->seq) + n;
-    if (n <= 0) return true;
+    if (n <= 0 || (r->is_paused && len == r->n_text)) return true;
     if (!r->replay_end) {
         if (!has_pages(s, r, len, d->csa, d->hca)) return false;
         d->csa += hd_v4_state_wants(r->seq, HD_PAGE_CSA, len);
@@ -334,7 +334,7 @@ static void add_blocks(hd_sched *s, hd_request *r)
     }
 }
 
-static bool is_over(const hd_sched *s, const hd_request *r, int32_t id, hd_request_end *end)
+static bool is_over(const hd_sched *s, const hd_request *r, int32_t id, hd_end *end)
 {
     *end = HD_END_STOP;
     if (id == s->m->cfg.eos_id && !r->ignores_eos && hd_request_n_new(r) > r->min_new) return true;
@@ -345,7 +345,7 @@ static bool is_over(const hd_sched *s, const hd_request *r, int32_t id, hd_reque
 static hd_status choose(hd_sched *s, hd_request *r, const float *logits, hd_err *err)
 {
     int32_t id;
-    hd_request_end end = HD_END_STOP;
+    hd_end end = HD_END_STOP;
     hd_sample_args args = {.logits = logits,
                            .how = &r->how,
                            .position = (uint64_t)r->n_text,
@@ -405,15 +405,20 @@ static hd_status run_step(hd_sched *s, hd_err *err)
 
 /* ---- admission --------------------------------------------------------------------------------*/
 
+static void end_cancelled(hd_sched *s, hd_request *r)
+{
+    end_request(s, r, r->end == HD_END_TIMEOUT ? HD_END_TIMEOUT : HD_END_CANCELLED);
+}
+
 static void drop_cancelled(hd_sched *s)
 {
     for (hd_request **at = &s->waiting; *at;)
         if ((*at)->is_cancelled)
-            end_request(s, dequeue(s, at), HD_END_CANCELLED);
+            end_cancelled(s, dequeue(s, at));
         else
             at = &(*at)->next;
     for (int32_t i = s->n_run - 1; i >= 0; i--)
-        if (s->run[i]->is_cancelled) end_request(s, s->run[i], HD_END_CANCELLED);
+        if (s->run[i]->is_cancelled) end_cancelled(s, s->run[i]);
 }
 
 /* Finds and holds the prefix of a request; whether there are pages for the rest of its text and a

@@ -42,11 +42,25 @@ class Install(ModelTest):
         return run("pkg-config", f"--define-variable=prefix={self.prefix}", *args, "hadal",
                    env=self.env).split()
 
-    def build_and_run(self, name, flags):
+    def build(self, example, name, flags):
         program = os.path.join(self.scratch, name)
         run("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", *sanitizers(),
-            os.path.join(ROOT, "examples", "generate.c"), "-o", program, *flags)
-        return run(program, self.model, "Hello", env=self.env)
+            os.path.join(ROOT, "examples", example + ".c"), "-o", program, *flags)
+        return program
+
+    def build_and_run(self, name, flags):
+        return run(self.build("generate", name, flags), self.model, "Hello", env=self.env)
+
+    def test_many_texts_at_once(self):
+        flags = self.pkg_config("--cflags", "--libs")
+        program = self.build("many", "many", flags)
+        texts = ["Hello", "The sea is", "Hello"]
+        out = run(program, self.model, *texts, env=self.env)
+        parts = out.split("prompt tokens from the cache]\n")
+        self.assertEqual(len(parts), 4)
+        self.assertTrue(all(p.startswith(t) for p, t in zip(parts, texts)))
+        self.assertEqual(parts[0], parts[2])  # the same request, beside the others
+        self.assertNotEqual(parts[0], parts[1])
 
     def test_example_gives_the_same_text_from_both_libraries(self):
         shared = self.build_and_run("shared", self.pkg_config("--cflags", "--libs"))

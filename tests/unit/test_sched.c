@@ -17,7 +17,7 @@
 #include "engine/sched.h"
 #include "support/modelrun.h"
 
-enum { VOCAB = 512, MAX_TEXT = 900, N_TEXTS = 12, N_REQUESTS = 60 };
+enum { VOCAB = 512, MAX_TEXT = 900, N_TEXTS = 12, N_REQUESTS = 36 };
 
 typedef struct job {
     hd_request r;
