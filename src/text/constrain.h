@@ -82,6 +82,23 @@ void hd_grammar_unref(hd_grammar *g);
 /** States of the automaton, and bytes that it holds without cached masks. */
 void hd_grammar_size(const hd_grammar *g, size_t *n_states, size_t *n_bytes);
 
+/** Grammars of a vocabulary by their source: agents send the same tools with every request. The
+ *  least recently used go first; requests that hold one keep it. */
+typedef struct hd_grammar_cache hd_grammar_cache;
+
+/** @param max_grammars how many are kept, at least 1. The trie outlives the cache. */
+hd_status hd_grammar_cache_create(const hd_vtrie *t, size_t max_grammars, hd_grammar_cache **out,
+                                  hd_err *err) HD_WARN_UNUSED;
+/** NULL is allowed. */
+void hd_grammar_cache_destroy(hd_grammar_cache *c);
+/** As hd_grammar_compile, from the cache if the same source was compiled before (its limit_ms does
+ *  not count); warnings are the same each time. Thread-safe; compiles outside the lock. The caller
+ *  unrefs what it gets. Failures are not kept.
+ *  @param was_kept may be NULL. */
+hd_status hd_grammar_cache_get(hd_grammar_cache *c, const hd_grammar_source *source,
+                               hd_buf *warnings, hd_grammar **out, bool *was_kept,
+                               hd_err *err) HD_WARN_UNUSED;
+
 /* ---- matchers: one thread at a time ---- */
 
 typedef struct hd_matcher hd_matcher;

@@ -123,8 +123,11 @@ void constrain_check_mask(const hd_vocab *v, const hd_vtrie *t, hd_matcher *m, u
     uint32_t *mask = hd_mem_calloc(n_words, sizeof *mask);
     hd_err err = {0};
     assert_int_equal(hd_matcher_fill(m, mask, &err), HD_OK);
-    for (size_t id = from % every; id < n_words * 32; id += every) {
+    size_t n_set = 0;
+    for (size_t i = 0; i < n_words; i++) n_set += (size_t)__builtin_popcount(mask[i]);
+    for (size_t id = 0; id < n_words * 32; id++) {
         bool is_set = mask[id / 32] >> (id % 32) & 1;
+        if (id % every != from % every && (!is_set || n_set > 2000)) continue;
         bool is_taken = id < hd_vocab_size(v) && hd_matcher_advance(m, (int32_t)id, &err) == HD_OK;
         if (is_taken && !hd_matcher_rollback(m, 1)) fail_msg("no way back");
         if (is_set != is_taken)
@@ -190,7 +193,8 @@ unsigned constrain_random(const hd_vocab *v, hd_vtrie *t, hd_grammar *g, const c
     assert_int_equal(hd_matcher_create(g, &m, NULL), HD_OK);
     for (;; n++) {
         if (hd_matcher_fill(m, mask, &err) != HD_OK) fail_msg("%s", err.text);
-        if (draw->check_masks) constrain_check_mask(v, t, m, n % 8 ? 97 : 1, n);
+        if (draw->check_every)
+            constrain_check_mask(v, t, m, draw->check_every, n + (unsigned)draw->seed);
         uint64_t bits = hd_rng_at(draw->seed, n);
         int32_t id = -1;
         /* Half of the draws among single bytes: longer tokens are mostly words. */

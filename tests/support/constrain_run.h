@@ -24,8 +24,8 @@ int constrain_follow(hd_grammar *g, hd_str text);
 
 typedef struct constrain_draw {
     uint64_t seed;
-    unsigned max_tokens; /* after these, short ways to an end are preferred */
-    bool check_masks;    /* compare each mask with a check of every token */
+    unsigned max_tokens;  /* after these, short ways to an end are preferred */
+    unsigned check_every; /* compare masks with a check of each so many-th token; 0: do not */
 } constrain_draw;
 
 /** Draw tokens from masks until the text may end and ends, and append their bytes. Fails the test
@@ -36,7 +36,8 @@ unsigned constrain_random(const hd_vocab *v, hd_vtrie *t, hd_grammar *g, const c
                           hd_buf *out);
 
 /** Fail the test unless the matcher's mask holds exactly the tokens that it would take.
- *  @param every look at each every-th token only (1 = all). */
+ *  @param every look at each every-th token only (1 = all), from number `from` on, and at all that
+ *         a short mask allows. */
 void constrain_check_mask(const hd_vocab *v, const hd_vtrie *t, hd_matcher *m, unsigned every,
                           unsigned from);
 

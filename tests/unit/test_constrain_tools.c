@@ -229,7 +229,8 @@ static size_t check_answer(hd_str text, const hd_grammar_source *source)
     return n;
 }
 
-static void draw_calls(const hd_vocab *v, hd_vtrie *t, unsigned n_draws, bool check_masks)
+static void draw_calls(const hd_vocab *v, hd_vtrie *t, unsigned n_draws, unsigned max_tokens,
+                       unsigned check_every)
 {
     size_t n_calls = 0;
     for (unsigned k = 0; k < n_draws; k++) {
@@ -237,7 +238,7 @@ static void draw_calls(const hd_vocab *v, hd_vtrie *t, unsigned n_draws, bool ch
         source.thinks = k % 3 == 0;
         if (k % 5 == 0) source.rules = hd_chat_rules_find(HD_STR("v4.1"), HD_STR(""));
         hd_grammar *g = constrain_compile(t, &source);
-        constrain_draw draw = {hd_rng_key(7, k), check_masks ? 120 : 60, check_masks};
+        constrain_draw draw = {hd_rng_key(7, k), max_tokens, check_every};
         hd_buf text;
         hd_buf_init(&text, 1 << 20);
         constrain_random(v, t, g, &draw, &text);
@@ -251,13 +252,13 @@ static void draw_calls(const hd_vocab *v, hd_vtrie *t, unsigned n_draws, bool ch
 static void tiny_calls_parse(void **state)
 {
     (void)state;
-    draw_calls(constrain_tiny_vocab(), constrain_tiny(), 40, true);
+    draw_calls(constrain_tiny_vocab(), constrain_tiny(), 40, 120, 1);
 }
 
 static void official_calls_parse(void **state)
 {
     (void)state;
-    draw_calls(constrain_official_vocab(), constrain_official(), 6, false);
+    draw_calls(constrain_official_vocab(), constrain_official(), 6, 60, 499);
 }
 
 /* ---- what cannot be held to ---- */
