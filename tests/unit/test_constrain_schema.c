@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/rng.h"
 #include "support/constrain_run.h"
 
 typedef struct row {
@@ -146,6 +147,59 @@ static void numbers(void **state)
         {"{\"minimum\": 10, \"exclusiveMinimum\": true}", {"10.5", "11"}, {"10", "10.0", "9"}},
     };
     check_rows(rows, HD_COUNT(rows), false);
+}
+
+/* value / 1000 as a decimal without needless zeros. */
+static int print_thousandths(char *out, size_t size, int64_t value, bool keep_zeros)
+{
+    int64_t magnitude = value < 0 ? -value : value;
+    int n = snprintf(out, size, "%s%lld.%03lld", value < 0 ? "-" : "",
+                     (long long)(magnitude / 1000), (long long)(magnitude % 1000));
+    while (!keep_zeros && out[n - 1] == '0') n--;
+    if (out[n - 1] == '.') n--;
+    out[n] = 0;
+    return n;
+}
+
+/* Bounds drawn at random, against a comparison of integers. */
+static void random_bounds(void **state)
+{
+    (void)state;
+    uint64_t draw = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        static const int64_t scale[] = {1000, 100, 10, 1};
+        static const int64_t span[] = {5, 30, 400, 120000};
+        char lo_text[32], hi_text[32], schema[300], text[32];
+        int64_t step = scale[round % 4], reach = span[hd_rng_below(hd_rng_at(1, draw++), 4)];
+        int64_t a = (int64_t)hd_rng_below(hd_rng_at(1, draw++), 2 * (uint64_t)reach) - reach;
+        int64_t b = (int64_t)hd_rng_below(hd_rng_at(1, draw++), 2 * (uint64_t)reach) - reach;
+        int64_t lo = (a < b ? a : b) * step, hi = ((a < b ? b : a) + 2) * step;
+        bool open_lo = round & 4, open_hi = round & 8, is_integer = round & 16;
+        if (is_integer) hi += 2000;
+        print_thousandths(lo_text, sizeof lo_text, lo, false);
+        print_thousandths(hi_text, sizeof hi_text, hi, round & 32);
+        int n =
+            snprintf(schema, sizeof schema, "{\"type\": \"%s\", \"%s\": %s, \"%s\": %s}",
+                     is_integer ? "integer" : "number", open_lo ? "exclusiveMinimum" : "minimum",
+                     lo_text, open_hi ? "exclusiveMaximum" : "maximum", hi_text);
+        hd_grammar_source source = {
+            .kind = HD_GRAMMAR_SCHEMA, .text = {schema, (size_t)n}, .is_textual = true};
+        hd_grammar *g = constrain_compile(constrain_tiny(), &source);
+        for (unsigned k = 0; k < 40; k++) {
+            int64_t x = k < 10   ? lo - 5 + k
+                        : k < 20 ? hi - 15 + k
+                                 : lo - 2000 +
+                                       (int64_t)hd_rng_below(hd_rng_at(2, draw++),
+                                                             (uint64_t)(hi - lo) + 4000);
+            if (is_integer) x = x / 1000 * 1000;
+            bool is_inside = (open_lo ? x > lo : x >= lo) && (open_hi ? x < hi : x <= hi);
+            n = print_thousandths(text, sizeof text, x, !is_integer && k % 2);
+            if (x == 0 && text[0] == '-') continue;
+            int at = constrain_follow(g, (hd_str){text, (size_t)n});
+            if ((at == CONSTRAIN_COMPLETE) != is_inside) fail_msg("%s: '%s' %d", schema, text, at);
+        }
+        hd_grammar_unref(g);
+    }
 }
 
 static void arrays(void **state)
@@ -350,9 +404,9 @@ static void broken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types),       cmocka_unit_test(strings), cmocka_unit_test(numbers),
-        cmocka_unit_test(arrays),      cmocka_unit_test(objects), cmocka_unit_test(combinations),
-        cmocka_unit_test(unsupported), cmocka_unit_test(broken),
+        cmocka_unit_test(types),         cmocka_unit_test(strings),     cmocka_unit_test(numbers),
+        cmocka_unit_test(random_bounds), cmocka_unit_test(arrays),      cmocka_unit_test(objects),
+        cmocka_unit_test(combinations),  cmocka_unit_test(unsupported), cmocka_unit_test(broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
