@@ -61,6 +61,10 @@ static char *show_prompt(EditLine *editor)
     return (char *)(uintptr_t)(e->is_continued ? e->more : e->prompt);
 }
 
+/* Of LeakSanitizer; NULL without it. */
+extern void __lsan_disable(void) __attribute__((weak));
+extern void __lsan_enable(void) __attribute__((weak));
+
 static unsigned char on_interrupt_key(EditLine *editor, int key)
 {
     void *data;
@@ -78,7 +82,9 @@ static void bind_interrupt_key(EditLine *editor)
     struct termios t;
     if (tcgetattr(STDIN_FILENO, &t) != 0 || t.c_cc[VINTR] == _POSIX_VDISABLE) return;
     const char key[] = {(char)t.c_cc[VINTR], 0};
+    if (__lsan_disable) __lsan_disable(); /* el_end forgets to free the two texts */
     el_set(editor, EL_ADDFN, "interrupt", "Drop the line", on_interrupt_key);
+    if (__lsan_enable) __lsan_enable();
     el_set(editor, EL_BIND, key, "interrupt", NULL);
     el_set(editor, EL_BIND, "-a", key, "interrupt", NULL); /* of vi's second map, if in use */
     el_set(editor, EL_SETTY, "-d", "intr=", "-intr", NULL);
