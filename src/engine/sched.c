@@ -240,9 +240,10 @@ static hd_request *last_in_line(const hd_sched *s)
 
 /* ---- the step ---------------------------------------------------------------------------------*/
 
-static int32_t n_left(const hd_request *r)
+/* Only its last token is to be run: it generates, or its prompt ends so. */
+static bool has_one_left(const hd_request *r)
 {
-    return r->n_text - hd_seq_len(r->seq);
+    return hd_seq_len(r->seq) + 1 == r->n_text && !r->replay_end;
 }
 
 /* Rows of a request in this step, at most room. A replay ends where its rows do; a chunk that
@@ -272,15 +273,15 @@ static void add_part(hd_sched *s, hd_request *r, int32_t n, int32_t *n_parts, in
     s->of_part[(*n_parts)++] = r;
 }
 
-typedef struct draft_step {
+typedef struct plan {
     int32_t n_parts, n_dst, room, prompt_room;
     int32_t csa, hca; /* pages that the parts so far will take */
-} draft_step;
+} plan;
 
 /* false: there are no pages for it. */
-static bool plan_request(hd_sched *s, hd_request *r, draft_step *d)
+static bool plan_request(hd_sched *s, hd_request *r, plan *d)
 {
-    bool decodes = n_left(r) == 1 && !r->replay_end;
+    bool decodes = has_one_left(r);
     int32_t room = decodes || d->room < d->prompt_room ? d->room : d->prompt_room;
     int32_t n = n_rows_of(r, room), len = hd_seq_len(r->seq) + n;
     if (n <= 0 || (r->is_paused && len == r->n_text)) return true;
@@ -297,16 +298,15 @@ static bool plan_request(hd_sched *s, hd_request *r, draft_step *d)
 
 /* Tokens first, then prompts. When pages do not suffice the last in line goes, and the plan is made
  * anew; one request alone always fits (hd_sched_add). */
-static hd_status plan_step(hd_sched *s, draft_step *d, hd_err *err)
+static hd_status plan_step(hd_sched *s, plan *d, hd_err *err)
 {
     int32_t rows = s->m->max_rows;
 again:
-    *d = (draft_step){.room = rows, .prompt_room = s->opts.chunk > 0 ? s->opts.chunk : rows};
+    *d = (plan){.room = rows, .prompt_room = s->opts.chunk > 0 ? s->opts.chunk : rows};
     for (int pass = 0; pass < 2; pass++)
         for (int32_t i = 0; i < s->n_run; i++) {
             hd_request *r = s->run[i];
-            bool decodes = n_left(r) == 1 && !r->replay_end;
-            if (decodes != (pass == 0)) continue;
+            if (has_one_left(r) != (pass == 0)) continue;
             if (plan_request(s, r, d)) continue;
             if (s->n_run == 1) {
                 (void)HD_SET_ERR(&r->err, HD_E_LIMIT, "no page is free for its next token");
@@ -389,7 +389,7 @@ static void fail_all(hd_sched *s, const hd_err *err)
 
 static hd_status run_step(hd_sched *s, hd_err *err)
 {
-    draft_step d;
+    plan d;
     hd_v4_step step;
     HD_TRY(plan_step(s, &d, err));
     if (d.n_parts == 0) return HD_OK;
