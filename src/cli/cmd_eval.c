@@ -11,6 +11,7 @@
 #include "cli/eval_results.h"
 #include "cli/eval_run.h"
 #include "cli/interrupt.h"
+#include "cli/jsonl.h"
 #include "cli/progress.h"
 
 #define MAX_TASKS        64 /* options --task */
@@ -139,14 +140,6 @@ static hd_status plan_context(job *j, int32_t *ctx, hd_err *err)
 
 /* ---- answers ---- */
 
-static void add_ids(hd_buf *out, const hd_ids *ids)
-{
-    hd_buf_addc(out, '[');
-    for (size_t i = 0; i < ids->len; i++)
-        hd_buf_addf(out, "%s%" PRId32, i ? ", " : "", ids->ptr[i]);
-    hd_buf_addc(out, ']');
-}
-
 static const char *truth(bool x)
 {
     return x ? "true" : "false";
@@ -166,7 +159,7 @@ static hd_status write_answer(job *j, const hd_eval_row *row, hd_err *err)
     hd_buf_addz(line, "{\"set\": ");
     hd_jsonw_str(line, j->tasks.sets[row->set].name);
     hd_buf_addf(line, ", \"row\": %zu, \"ids\": ", row->number);
-    add_ids(line, &a->ids);
+    hd_jsonl_add_ids(line, &a->ids);
     hd_buf_addz(line, ", \"text\": ");
     hd_jsonw_str(line, hd_buf_str(&a->score.text));
     hd_buf_addf(line, ", \"ended\": %s, \"valid\": %s, \"right\": %s}\n", truth(a->score.ended),

@@ -1,6 +1,5 @@
 /* hadal render: a chat to the prompt that a model reads. */
 #include <argp.h>
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/fs.h"
@@ -63,14 +62,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-static void add_ids(hd_buf *out, const hd_ids *ids)
-{
-    hd_buf_addc(out, '[');
-    for (size_t i = 0; i < ids->len; i++)
-        hd_buf_addf(out, "%s%" PRId32, i ? ", " : "", ids->ptr[i]);
-    hd_buf_addc(out, ']');
-}
-
 static hd_status render_row(job *j, const hd_json *row, hd_buf *out, hd_err *err)
 {
     bool is_safe = false;
@@ -83,7 +74,7 @@ static hd_status render_row(job *j, const hd_json *row, hd_buf *out, hd_err *err
     hd_buf_addz(out, "{\"prompt\": ");
     hd_jsonw_str(out, hd_buf_str(&j->prompt.text));
     hd_buf_addz(out, ", \"ids\": ");
-    add_ids(out, &j->ids);
+    hd_jsonl_add_ids(out, &j->ids);
     hd_buf_addc(out, '}');
     return HD_OK;
 }
@@ -112,7 +103,7 @@ static hd_status write_prompt(job *j, hd_str text, hd_err *err)
     if (j->shows_ids) {
         hd_buf line;
         hd_buf_init(&line, MAX_PROMPT_BYTES);
-        add_ids(&line, &j->ids);
+        hd_jsonl_add_ids(&line, &j->ids);
         if (line.ptr) puts(line.ptr);
         status = hd_buf_status(&line, "the ids", err);
         hd_buf_deinit(&line);

@@ -2,6 +2,7 @@
 #include "cli/jsonl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -118,4 +119,12 @@ void hd_jsonl_add_error(hd_buf *out, const hd_err *err)
     hd_buf_addc(out, '}');
     if (text.status != HD_OK) out->status = text.status;
     hd_buf_deinit(&text);
+}
+
+void hd_jsonl_add_ids(hd_buf *out, const hd_ids *ids)
+{
+    hd_buf_addc(out, '[');
+    for (size_t i = 0; i < ids->len; i++)
+        hd_buf_addf(out, "%s%" PRId32, i ? ", " : "", ids->ptr[i]);
+    hd_buf_addc(out, ']');
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "text/ids.h"
 
 /** Answer one row: append the output's text to `out`, without line end.
  *  @param row valid during the call. @return a failure ends the whole run. */
@@ -18,5 +19,8 @@ hd_status hd_jsonl_run(hd_jsonl_answer *answer, void *ctx, hd_err *err) HD_WARN_
 
 /** Append {"error": TEXT}, for commands that answer a bad row and go on. */
 void hd_jsonl_add_error(hd_buf *out, const hd_err *err);
+
+/** Append a JSON array of the ids. */
+void hd_jsonl_add_ids(hd_buf *out, const hd_ids *ids);
 
 #endif
