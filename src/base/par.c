@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* Longer than any gap between two ops of a step, much shorter than a person notices. */
@@ -55,13 +55,6 @@ static void relax(void)
 #endif
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* True when the word has left `seen`; false when spinning should end. */
 static bool spin(const gate *g, unsigned seen, const atomic_bool *stop)
 {
@@ -72,7 +65,7 @@ static bool spin(const gate *g, unsigned seen, const atomic_bool *stop)
             relax();
         }
         if (stop && atomic_load_explicit(stop, memory_order_relaxed)) return false;
-        int64_t now = now_ns();
+        int64_t now = hd_clock_ns();
         if (end == 0) end = now + SPIN_NS;
         if (now > end) return false;
     }

@@ -3,8 +3,9 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define WORTH_SHOWING_S 2.0 /* whole duration, as estimated */
 #define ESTIMATE_S      0.5 /* after which the estimate is good enough */
@@ -13,9 +14,7 @@
 
 double hd_now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)hd_clock_ns() * 1e-9;
 }
 
 void hd_progress_init(hd_progress *p, const char *label, hd_progress_unit unit)

@@ -61,7 +61,7 @@ typedef struct hd_cc {
     uint32_t *node; /* first edge of each */
     hd_nfa_edge *edge;
     uint32_t n_nodes, n_edges, cap_nodes, cap_edges;
-    uint64_t deadline_ns;
+    int64_t deadline_ns;
     const hd_json *place; /* what is being compiled, for errors; NULL: unknown */
     hd_arena *arena;      /* scratch of this compilation */
     hd_buf *warnings;     /* or NULL */
@@ -73,8 +73,6 @@ typedef struct hd_cc {
 void hd_cc_init(hd_cc *cc, hd_cc_ids ids, hd_arena *arena, unsigned limit_ms, hd_err *err);
 void hd_cc_deinit(hd_cc *cc);
 
-/** The clock of deadlines. */
-uint64_t hd_cc_now_ns(void);
 /** Remember the first failure, with the place. @return its status. */
 hd_status hd_cc_fail(hd_cc *cc, hd_status code, const char *fmt, ...) HD_PRINTF(3, 4);
 /** Whether nothing has failed, the clock included. */

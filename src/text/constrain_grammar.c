@@ -105,7 +105,7 @@ static hd_status finish(hd_cc *cc, hd_grammar *g, uint32_t root)
 }
 
 /* What time is left goes into masks that a sequence would have to wait for. */
-static hd_status warm(hd_grammar *g, uint64_t deadline_ns, hd_err *err)
+static hd_status warm(hd_grammar *g, int64_t deadline_ns, hd_err *err)
 {
     hd_matcher *m = NULL;
     HD_TRY(hd_matcher_create(g, &m, err));
@@ -134,7 +134,7 @@ hd_status hd_grammar_compile(const hd_vtrie *t, const hd_grammar_source *source,
     cc.place = NULL;
     uint32_t root = define_root(&cc, source, body);
     hd_status status = finish(&cc, g, root);
-    uint64_t deadline_ns = cc.deadline_ns;
+    int64_t deadline_ns = cc.deadline_ns;
     hd_cc_deinit(&cc);
     hd_arena_deinit(&arena);
     if (status == HD_OK) status = warm(g, deadline_ns, err);

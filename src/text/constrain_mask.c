@@ -4,6 +4,7 @@
  * depends on the state (and on how close a count is to its limits) and on nothing else, so where
  * it is long it is kept in a table. Its nodes at which the rule may end are the exits; below each
  * exit, a few nodes mostly, a second walk goes on with the stack that this sequence really has. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "text/constrain_match.h"
 
@@ -289,14 +290,14 @@ static bool warm(hd_matcher *m, uint32_t state, uint16_t spec)
 
 /* Threads that stand on frame 0, which a walk above its frame does not look at. */
 void hd_mask_warm_states(hd_matcher *m, uint32_t begin, uint32_t end, unsigned most,
-                         uint64_t deadline_ns)
+                         int64_t deadline_ns)
 {
     hd_sim *s = &m->sim;
     const hd_auto *a = &m->g->a;
     unsigned n = 0;
     s->n_threads = 0;
     s->n_frames = 1;
-    for (uint32_t i = begin; i < end && n < most && hd_cc_now_ns() < deadline_ns; i++) {
+    for (uint32_t i = begin; i < end && n < most && hd_clock_ns() < deadline_ns; i++) {
         if (!is_wide(a, i)) continue;
         n += warm(m, i, 0);
         /* "minLength": 1 is the one limit that many strings begin at. */

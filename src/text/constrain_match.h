@@ -85,6 +85,6 @@ void hd_mask_thread(hd_matcher *m, const hd_thread *t, uint32_t *mask);
 /** Make and keep the long walks from states begin..end of the matcher's grammar, `most` of them and
  *  until the clock says `deadline_ns`, so that no sequence has to wait for them. */
 void hd_mask_warm_states(hd_matcher *m, uint32_t begin, uint32_t end, unsigned most,
-                         uint64_t deadline_ns);
+                         int64_t deadline_ns);
 
 #endif

@@ -1,8 +1,8 @@
 /* Drawing rules: see constrain_build.h. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/jsonw.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -11,17 +11,10 @@
 #define MAX_NODES ((uint32_t)1 << 18) /* of one rule */
 #define MAX_EDGES ((uint32_t)1 << 19)
 
-uint64_t hd_cc_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 void hd_cc_init(hd_cc *cc, hd_cc_ids ids, hd_arena *arena, unsigned limit_ms, hd_err *err)
 {
     *cc = (hd_cc){.ids = ids, .arena = arena, .err = err};
-    cc->deadline_ns = hd_cc_now_ns() + (uint64_t)limit_ms * 1000000u;
+    cc->deadline_ns = hd_clock_ns() + (int64_t)limit_ms * 1000000;
     hd_cc_act(cc, HD_ACT_NONE, 0);
     hd_cc_spec(cc, &(hd_spec){.hi = UINT32_MAX});
 }
@@ -62,7 +55,7 @@ hd_status hd_cc_fail(hd_cc *cc, hd_status code, const char *fmt, ...)
 
 bool hd_cc_ok(hd_cc *cc)
 {
-    if (cc->status == HD_OK && hd_cc_now_ns() > cc->deadline_ns)
+    if (cc->status == HD_OK && hd_clock_ns() > cc->deadline_ns)
         hd_cc_fail(cc, HD_E_LIMIT, "grammar takes too long to compile");
     return cc->status == HD_OK;
 }

@@ -174,7 +174,7 @@ static hd_status warm(hd_vtrie *t, hd_err *err)
     hd_matcher *m = NULL;
     HD_TRY(hd_grammar_compile(t, &source, NULL, &g, err));
     hd_status status = hd_matcher_create(g, &m, err);
-    if (status == HD_OK) hd_mask_warm_states(m, 0, g->n_common, UINT32_MAX, UINT64_MAX);
+    if (status == HD_OK) hd_mask_warm_states(m, 0, g->n_common, UINT32_MAX, INT64_MAX);
     hd_matcher_destroy(m);
     hd_grammar_unref(g);
     return status;

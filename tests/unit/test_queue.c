@@ -5,10 +5,10 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/queue.h"
 
 static hd_queue *make(uint32_t cap)
@@ -21,9 +21,7 @@ static hd_queue *make(uint32_t cap)
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return 1e-9 * (double)hd_clock_ns();
 }
 
 static void test_refuses(void **state)

@@ -16,11 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend/trace/args.h"
 #include "backend/trace/wrap.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* Counted like ops, and numbered behind them. */
@@ -65,9 +65,7 @@ static const char *call_name(int call)
 
 static uint64_t now_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return (uint64_t)hd_clock_ns();
 }
 
 /* ---- the log -------------------------------------------------------------------------------- */
