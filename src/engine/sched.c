@@ -221,14 +221,6 @@ static hd_status preempt(hd_sched *s, hd_request *r, hd_err *err)
 
 /* ---- pages ------------------------------------------------------------------------------------*/
 
-static bool has_pages(hd_sched *s, const hd_request *r, int32_t len, int32_t taken_csa,
-                      int32_t taken_hca)
-{
-    int32_t csa = hd_v4_state_wants(r->seq, HD_PAGE_CSA, len) + taken_csa;
-    int32_t hca = hd_v4_state_wants(r->seq, HD_PAGE_HCA, len) + taken_hca;
-    return hd_prefix_make_room(s->prefix, csa, hca);
-}
-
 /* Who must go when pages run out: the one that goes last in line. */
 static hd_request *last_in_line(const hd_sched *s)
 {
@@ -278,6 +270,17 @@ typedef struct plan {
     int32_t csa, hca; /* pages that the parts so far will take */
 } plan;
 
+/* Pages for the request's text up to len, beside those of the parts so far; the cache gives way. */
+static bool plan_pages(hd_sched *s, const hd_request *r, int32_t len, plan *d)
+{
+    int32_t csa = d->csa + hd_v4_state_wants(r->seq, HD_PAGE_CSA, len);
+    int32_t hca = d->hca + hd_v4_state_wants(r->seq, HD_PAGE_HCA, len);
+    if (!hd_prefix_make_room(s->prefix, csa, hca)) return false;
+    d->csa = csa;
+    d->hca = hca;
+    return true;
+}
+
 /* false: there are no pages for it. */
 static bool plan_request(hd_sched *s, hd_request *r, plan *d)
 {
@@ -285,11 +288,7 @@ static bool plan_request(hd_sched *s, hd_request *r, plan *d)
     int32_t room = decodes || d->room < d->prompt_room ? d->room : d->prompt_room;
     int32_t n = n_rows_of(r, room), len = hd_seq_len(r->seq) + n;
     if (n <= 0 || (r->is_paused && len == r->n_text)) return true;
-    if (!r->replay_end) {
-        if (!has_pages(s, r, len, d->csa, d->hca)) return false;
-        d->csa += hd_v4_state_wants(r->seq, HD_PAGE_CSA, len);
-        d->hca += hd_v4_state_wants(r->seq, HD_PAGE_HCA, len);
-    }
+    if (!r->replay_end && !plan_pages(s, r, len, d)) return false;
     add_part(s, r, n, &d->n_parts, &d->n_dst);
     d->room -= n;
     if (!decodes) d->prompt_room -= n;
