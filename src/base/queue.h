@@ -24,7 +24,8 @@ bool hd_queue_push(hd_queue *q, void *item);
 bool hd_queue_pop(hd_queue *q, void **item);
 
 /** The popping thread: sleep until something is there or hd_queue_wake, at most timeout_ms (−1: as
- *  long as it takes). @return whether something is there. */
+ *  long as it takes). It may end early with nothing there (a push that has been popped since, a
+ *  signal): callers loop. @return whether something is there. */
 bool hd_queue_wait(hd_queue *q, int timeout_ms);
 /** Any thread: end the wait under way, or the next one. */
 void hd_queue_wake(hd_queue *q);
