@@ -54,7 +54,12 @@ int main(int argc, char **argv)
         hd_step_item item = {seq, ids + fed, (int32_t)(n - fed), 1, logits};
         check(hd_model_step(model, &item, 1, &err));
         fed = n;
-        hd_sample_args draw = {logits, &how, n, ids, n, n_prompt};
+        hd_sample_args draw = {.logits = logits,
+                               .how = &how,
+                               .position = n,
+                               .ids = ids,
+                               .n_ids = n,
+                               .n_prompt = n_prompt};
         check(hd_sampler_draw(sampler, &draw, &ids[n], &err));
         if (ids[n] == info.eos_id) break;
         const char *text;

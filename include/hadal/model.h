@@ -87,7 +87,7 @@ HD_API HD_WARN_UNUSED hd_status hd_model_step(hd_model *model, const hd_step_ite
  * ids so far, seed, position): no state is kept between calls, so a sequence can be forked, rewound
  * or resumed anywhere and gives the same tokens. The order of the steps, as most engines have it:
  *
- *   penalties -> bias -> [temperature 0: the largest logit wins, done]
+ *   penalties -> bias -> mask -> [temperature 0: the largest logit wins, done]
  *   -> temperature -> top-k -> top-p -> min-p -> argmax over the rest of (score + Gumbel noise)
  *
  * The noise of a token depends on (seed, position, token id) alone. Ties: the lower id, everywhere.
@@ -122,7 +122,9 @@ typedef struct hd_sample_args {
     uint64_t position;      /* of the token to be drawn: 0-based place in the sequence */
     const int32_t *ids;     /* i32 [n_ids]: prompt, then generated; read only for penalties */
     size_t n_ids;
-    size_t n_prompt; /* the first of ids are the prompt; <= n_ids */
+    size_t n_prompt;      /* the first of ids are the prompt; <= n_ids */
+    const uint32_t *mask; /* u32 [(V + 31) / 32]: token id may be drawn if bit id % 32 of word
+                             id / 32 is set; NULL: all may */
 } hd_sample_args;
 
 /* Workspace for one vocabulary size; no allocation after create. One thread at a time. */
@@ -139,8 +141,8 @@ HD_API hd_status hd_sampling_check(const hd_sampling *how, int32_t vocab_size,
                                    hd_err *err) HD_WARN_UNUSED;
 
 /** Draw a token.
- *  @return HD_E_ARG (settings, or an id outside the vocabulary); HD_E_DEVICE when a logit is NaN or
- *          infinite: never a token then. *id is set only on success. */
+ *  @return HD_E_ARG (settings, an id outside the vocabulary, or no token is allowed); HD_E_DEVICE
+ * when a logit is NaN or infinite: never a token then. *id is set only on success. */
 HD_API hd_status hd_sampler_draw(hd_sampler *s, const hd_sample_args *args, int32_t *id,
                                  hd_err *err) HD_WARN_UNUSED;
 

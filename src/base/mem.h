@@ -24,5 +24,7 @@ void hd_mem_free(void *p);
 
 /** Tests: let `n` more allocations of the `try` forms succeed, then fail each; n < 0 ends it. */
 void hd_mem_fail_after(long n);
+/** Tests: allocations so far, of all threads and forms; growing counts, freeing does not. */
+unsigned long hd_mem_count(void);
 
 #endif

@@ -29,7 +29,8 @@ typedef struct block {
     int32_t csa, hca;  /* pages */
     int32_t snap;      /* index, or NONE */
     int32_t next_hash; /* chain of the hash table; free list */
-    link use;
+    int32_t in_heap;   /* place, or NONE: it is in use */
+    uint64_t used;     /* when: a block is used whenever one behind it is */
     int32_t ids[BLOCK];
 } block;
 
@@ -39,7 +40,10 @@ struct hd_prefix {
     block *block;       /* [max_blocks] */
     int32_t *bucket;    /* [n_buckets] */
     uint64_t n_buckets; /* a power of two */
-    list use;           /* of blocks: a parent is always newer than what is behind it */
+    int32_t *heap;      /* [max_blocks]: the blocks that nobody uses, the first is the next to go */
+    int32_t n_heap;
+    uint64_t n_uses;  /* since create: what block.used counts */
+    uint64_t version; /* of the set of blocks */
     int32_t max_snaps, n_snaps;
     uint8_t *snap_data;  /* [max_snaps, snap_bytes] */
     int32_t *snap_owner; /* [max_snaps]: block */
@@ -51,34 +55,79 @@ struct hd_prefix {
 
 /* ---- lists: newest first ----------------------------------------------------------------------*/
 
-static link *at(void *base, size_t stride, int32_t i)
+static void unlink_item(list *l, link *item, int32_t i)
 {
-    return (link *)(void *)((uint8_t *)base + stride * (size_t)i);
-}
-
-static void unlink_item(list *l, void *base, size_t stride, int32_t i)
-{
-    link *x = at(base, stride, i);
+    const link *x = &item[i];
     if (x->newer == NONE)
         l->newest = x->older;
     else
-        at(base, stride, x->newer)->older = x->older;
+        item[x->newer].older = x->older;
     if (x->older == NONE)
         l->oldest = x->newer;
     else
-        at(base, stride, x->older)->newer = x->newer;
+        item[x->older].newer = x->newer;
 }
 
-static void push_newest(list *l, void *base, size_t stride, int32_t i)
+static void push_newest(list *l, link *item, int32_t i)
 {
-    *at(base, stride, i) = (link){.newer = NONE, .older = l->newest};
-    if (l->newest != NONE) at(base, stride, l->newest)->newer = i;
+    item[i] = (link){.newer = NONE, .older = l->newest};
+    if (l->newest != NONE) item[l->newest].newer = i;
     l->newest = i;
     if (l->oldest == NONE) l->oldest = i;
 }
 
-#define USE_LIST(p)  &(p)->use, &(p)->block[0].use, sizeof(block)
-#define SNAP_LIST(p) &(p)->snaps, (p)->snap_use, sizeof(link)
+/* ---- the heap of blocks that may go -----------------------------------------------------------*/
+
+static bool goes_first(const hd_prefix *p, int32_t a, int32_t b)
+{
+    return p->block[a].used < p->block[b].used;
+}
+
+static void set_place(hd_prefix *p, int32_t place, int32_t i)
+{
+    p->heap[place] = i;
+    p->block[i].in_heap = place;
+}
+
+/* Block i, whose place is free, up or down to where it belongs. */
+static void sift(hd_prefix *p, int32_t place, int32_t i)
+{
+    while (place > 0 && goes_first(p, i, p->heap[(place - 1) / 2])) {
+        set_place(p, place, p->heap[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    for (int32_t child; (child = 2 * place + 1) < p->n_heap; place = child) {
+        if (child + 1 < p->n_heap && goes_first(p, p->heap[child + 1], p->heap[child])) child++;
+        if (!goes_first(p, p->heap[child], i)) break;
+        set_place(p, place, p->heap[child]);
+    }
+    set_place(p, place, i);
+}
+
+static void heap_remove(hd_prefix *p, int32_t i)
+{
+    int32_t place = p->block[i].in_heap, last = p->heap[--p->n_heap];
+    p->block[i].in_heap = NONE;
+    if (last != i) sift(p, place, last);
+}
+
+/* After a change of what counts: in the heap if nobody uses it, else not. */
+static void update_heap(hd_prefix *p, int32_t i)
+{
+    const block *b = &p->block[i];
+    bool is_free = b->n_holds == 0 && b->n_behind == 0;
+    if (is_free && b->in_heap == NONE) sift(p, p->n_heap++, i);
+    if (!is_free && b->in_heap != NONE) heap_remove(p, i);
+}
+
+/* The whole path is used now. Blocks that are in use are not in the heap, so at most the last one
+ * has to move there. */
+static void touch_path(hd_prefix *p, int32_t last)
+{
+    p->n_uses++;
+    for (int32_t i = last; i != NONE; i = p->block[i].parent) p->block[i].used = p->n_uses;
+    if (last != NONE && p->block[last].in_heap != NONE) sift(p, p->block[last].in_heap, last);
+}
 
 /* ---- create, destroy --------------------------------------------------------------------------*/
 
@@ -93,12 +142,14 @@ static hd_status alloc_tables(hd_prefix *p, hd_err *err)
 {
     size_t n = (size_t)p->max_blocks + 1, n_snaps = (size_t)p->max_snaps + 1;
     p->block = hd_mem_try_calloc(n, sizeof *p->block);
+    p->heap = hd_mem_try_calloc(n, sizeof *p->heap);
     p->bucket = hd_mem_try_calloc((size_t)p->n_buckets, sizeof *p->bucket);
     p->snap_data = hd_mem_try_calloc(n_snaps, p->opts.snap_bytes); /* touched when used */
     p->snap_owner = hd_mem_try_calloc(n_snaps, sizeof *p->snap_owner);
     p->snap_free = hd_mem_try_calloc(n_snaps, sizeof *p->snap_free);
     p->snap_use = hd_mem_try_calloc(n_snaps, sizeof *p->snap_use);
-    if (!p->block || !p->bucket || !p->snap_data || !p->snap_owner || !p->snap_free || !p->snap_use)
+    if (!p->block || !p->heap || !p->bucket || !p->snap_data || !p->snap_owner || !p->snap_free ||
+        !p->snap_use)
         HD_FAIL(err, HD_E_NOMEM, "out of memory for a prefix cache of %d blocks", p->max_blocks);
     return HD_OK;
 }
@@ -111,7 +162,7 @@ hd_status hd_prefix_create(const hd_prefix_opts *opts, hd_prefix **out, hd_err *
     *p = (hd_prefix){.opts = *opts,
                      .max_blocks = opts->csa->n_pages,
                      .first_free = NONE,
-                     .use = {NONE, NONE},
+                     .version = 1,
                      .snaps = {NONE, NONE}};
     p->max_snaps = n_snaps > (size_t)p->max_blocks ? p->max_blocks : (int32_t)n_snaps;
     p->n_buckets = power_of_two_above((uint64_t)p->max_blocks * 2);
@@ -124,6 +175,7 @@ hd_status hd_prefix_create(const hd_prefix_opts *opts, hd_prefix **out, hd_err *
     for (int32_t i = 0; i < p->max_snaps; i++) p->snap_free[i] = i;
     for (int32_t i = p->max_blocks - 1; i >= 0; i--) {
         p->block[i].next_hash = p->first_free;
+        p->block[i].depth = 0;
         p->first_free = i;
     }
     *out = p;
@@ -133,11 +185,13 @@ hd_status hd_prefix_create(const hd_prefix_opts *opts, hd_prefix **out, hd_err *
 void hd_prefix_destroy(hd_prefix *p)
 {
     if (!p) return;
-    for (int32_t i = p->use.oldest; p->block && i != NONE; i = p->block[i].use.newer) {
+    for (int32_t i = 0; p->block && i < p->max_blocks; i++) {
+        if (p->block[i].depth == 0) continue;
         hd_pages_drop(p->opts.csa, p->block[i].csa, -1);
         hd_pages_drop(p->opts.hca, p->block[i].hca, -1);
     }
     hd_mem_free(p->block);
+    hd_mem_free(p->heap);
     hd_mem_free(p->bucket);
     hd_mem_free(p->snap_data);
     hd_mem_free(p->snap_owner);
@@ -166,15 +220,6 @@ static int32_t find_behind(const hd_prefix *p, uint64_t group, int32_t parent, c
     return NONE;
 }
 
-/* From the end to the front, so that a parent becomes newer than what is behind it. */
-static void touch_path(hd_prefix *p, int32_t i)
-{
-    for (; i != NONE; i = p->block[i].parent) {
-        unlink_item(USE_LIST(p), i);
-        push_newest(USE_LIST(p), i);
-    }
-}
-
 int32_t hd_prefix_find(hd_prefix *p, uint64_t group, const int32_t *ids, int32_t n)
 {
     int32_t last = NONE;
@@ -185,6 +230,11 @@ int32_t hd_prefix_find(hd_prefix *p, uint64_t group, const int32_t *ids, int32_t
     }
     touch_path(p, last);
     return last;
+}
+
+uint64_t hd_prefix_version(const hd_prefix *p)
+{
+    return p->version;
 }
 
 int32_t hd_prefix_end(const hd_prefix *p, int32_t i)
@@ -211,7 +261,7 @@ static void free_snap(hd_prefix *p, int32_t i)
     int32_t s = p->block[i].snap;
     if (s == NONE) return;
     p->block[i].snap = NONE;
-    unlink_item(SNAP_LIST(p), s);
+    unlink_item(&p->snaps, p->snap_use, s);
     p->snap_free[p->max_snaps - p->n_snaps--] = s;
 }
 
@@ -223,24 +273,26 @@ static void evict(hd_prefix *p, int32_t i)
     int32_t *link_to = bucket_of(p, b->group, b->parent, b->ids);
     while (*link_to != i) link_to = &p->block[*link_to].next_hash;
     *link_to = b->next_hash;
-    unlink_item(USE_LIST(p), i);
-    if (b->parent != NONE) p->block[b->parent].n_behind--;
+    heap_remove(p, i);
+    if (b->parent != NONE) {
+        p->block[b->parent].n_behind--;
+        update_heap(p, b->parent);
+    }
     hd_pages_drop(p->opts.csa, b->csa, -1);
     hd_pages_drop(p->opts.hca, b->hca, -1);
     b->next_hash = p->first_free;
+    b->depth = 0;
     p->first_free = i;
     p->n_blocks--;
     p->n_evicted++;
+    p->version++;
 }
 
 static bool evict_one(hd_prefix *p)
 {
-    for (int32_t i = p->use.oldest; i != NONE; i = p->block[i].use.newer)
-        if (p->block[i].n_holds == 0 && p->block[i].n_behind == 0) {
-            evict(p, i);
-            return true;
-        }
-    return false;
+    if (p->n_heap == 0) return false;
+    evict(p, p->heap[0]);
+    return true;
 }
 
 bool hd_prefix_make_room(hd_prefix *p, int32_t csa, int32_t hca)
@@ -250,56 +302,77 @@ bool hd_prefix_make_room(hd_prefix *p, int32_t csa, int32_t hca)
     return true;
 }
 
+/* A free block, behind `parent`; NONE when all are in use. */
+static int32_t take_block(hd_prefix *p, int32_t parent)
+{
+    hd_prefix_hold(p, parent); /* not the one that goes */
+    bool has_room = p->first_free != NONE || evict_one(p);
+    hd_prefix_drop(p, parent);
+    if (!has_room) return NONE;
+    int32_t i = p->first_free;
+    p->first_free = p->block[i].next_hash;
+    return i;
+}
+
+/* Constant work: the path before it counts as used when it was found, when it grew, and when its
+ * last block is let go. */
 int32_t hd_prefix_add(hd_prefix *p, uint64_t group, int32_t parent, const int32_t *ids, int32_t csa,
                       int32_t hca)
 {
     int32_t i = find_behind(p, group, parent, ids);
-    if (i != NONE) {
-        touch_path(p, i);
-        return i;
-    }
-    if (parent != NONE) p->block[parent].n_holds++; /* not the one that goes */
-    bool has_room = p->first_free != NONE || evict_one(p);
-    if (parent != NONE) p->block[parent].n_holds--;
-    if (!has_room) return NONE;
-    i = p->first_free;
+    if (i != NONE) return i;
+    i = take_block(p, parent);
+    if (i == NONE) return NONE;
     block *b = &p->block[i];
-    p->first_free = b->next_hash;
     int32_t *head = bucket_of(p, group, parent, ids);
-    int32_t depth = parent == NONE ? 1 : p->block[parent].depth + 1;
     *b = (block){.group = group,
                  .parent = parent,
-                 .depth = depth,
+                 .depth = parent == NONE ? 1 : p->block[parent].depth + 1,
                  .csa = csa,
                  .hca = hca,
                  .snap = NONE,
-                 .next_hash = *head};
+                 .next_hash = *head,
+                 .in_heap = NONE,
+                 .used = ++p->n_uses};
     memcpy(b->ids, ids, sizeof b->ids);
     *head = i;
     hd_pages_hold(p->opts.csa, csa);
     hd_pages_seal(p->opts.csa, csa, HD_PAGE_ROWS);
     hd_pages_hold(p->opts.hca, hca);
-    hd_pages_seal(p->opts.hca, hca, (depth - 1) % BLOCKS_PER_HCA_PAGE + 1);
-    if (parent != NONE) p->block[parent].n_behind++;
+    hd_pages_seal(p->opts.hca, hca, (b->depth - 1) % BLOCKS_PER_HCA_PAGE + 1);
+    if (parent != NONE) {
+        p->block[parent].n_behind++;
+        update_heap(p, parent);
+    }
     p->n_blocks++;
-    push_newest(USE_LIST(p), i);
-    touch_path(p, i);
+    p->version++;
+    update_heap(p, i);
     return i;
 }
 
 void hd_prefix_hold(hd_prefix *p, int32_t i)
 {
-    if (i != NONE) p->block[i].n_holds++;
+    if (i == NONE) return;
+    p->block[i].n_holds++;
+    update_heap(p, i);
 }
 
 void hd_prefix_drop(hd_prefix *p, int32_t i)
 {
     if (i == NONE) return;
-    HD_ASSERT(p->block[i].n_holds > 0);
-    p->block[i].n_holds--;
+    block *b = &p->block[i];
+    HD_ASSERT(b->n_holds > 0);
+    b->n_holds--;
+    if (b->n_holds == 0 && b->n_behind == 0) touch_path(p, i);
+    update_heap(p, i);
 }
 
 /* ---- snapshots --------------------------------------------------------------------------------*/
+
+bool hd_prefix_has_snap(const hd_prefix *p, int32_t i)
+{
+    return p->block[i].snap != NONE;
+}
 
 int32_t hd_prefix_snap_before(const hd_prefix *p, int32_t i)
 {
@@ -311,8 +384,8 @@ const uint8_t *hd_prefix_snap(hd_prefix *p, int32_t i)
 {
     int32_t s = p->block[i].snap;
     if (s == NONE) return NULL;
-    unlink_item(SNAP_LIST(p), s);
-    push_newest(SNAP_LIST(p), s);
+    unlink_item(&p->snaps, p->snap_use, s);
+    push_newest(&p->snaps, p->snap_use, s);
     return p->snap_data + p->opts.snap_bytes * (size_t)s;
 }
 
@@ -327,7 +400,7 @@ uint8_t *hd_prefix_snap_put(hd_prefix *p, int32_t i)
     int32_t s = p->snap_free[p->max_snaps - ++p->n_snaps];
     p->block[i].snap = s;
     p->snap_owner[s] = i;
-    push_newest(SNAP_LIST(p), s);
+    push_newest(&p->snaps, p->snap_use, s);
     return p->snap_data + p->opts.snap_bytes * (size_t)s;
 }
 

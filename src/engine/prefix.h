@@ -4,7 +4,8 @@
  * (32 rows, exactly) and the page where its row of ratio 128 lies; neighbours share the latter.
  * Some blocks carry a snapshot of what is not in pages (model/state.h), taken at their end. Ids are
  * compared on every hit: hashes only find candidates. A block in use, by a sequence or by a block
- * behind it, is never thrown out; of the others the least recently used go first, so always leaves.
+ * behind it, is never thrown out; of the others the least recently used go first, so always leaves:
+ * they are in a heap, by when they were used, which is counted in uses, not in time.
  *
  * One thread. Nothing is allocated after create. Blocks are named by index; they stay while held.
  */
@@ -31,6 +32,8 @@ void hd_prefix_destroy(hd_prefix *p);
 /** The last block of the longest path that begins `ids` [n] in the group, HD_PREFIX_NONE if there
  * is none; at most n / 128 blocks. The path becomes the most recently used. */
 int32_t hd_prefix_find(hd_prefix *p, uint64_t group, const int32_t *ids, int32_t n);
+/** Changes whenever a block comes or goes: until then hd_prefix_find finds the same. Never 0. */
+uint64_t hd_prefix_version(const hd_prefix *p);
 /** Positions up to the end of a block: a multiple of 128; 0 for HD_PREFIX_NONE. */
 int32_t hd_prefix_end(const hd_prefix *p, int32_t block);
 /** The pages of the path that ends with `block`: csa i32 [end / 128], hca i32 [pages of end]. */
@@ -49,6 +52,7 @@ void hd_prefix_drop(hd_prefix *p, int32_t block);
 /** The nearest block at or before `block` on its path that has a snapshot; HD_PREFIX_NONE if none.
  */
 int32_t hd_prefix_snap_before(const hd_prefix *p, int32_t block);
+bool hd_prefix_has_snap(const hd_prefix *p, int32_t block);
 /** Its bytes u8 [snap_bytes]; counts as a use. NULL if it has none. */
 const uint8_t *hd_prefix_snap(hd_prefix *p, int32_t block);
 /** Room for a snapshot of a block that has none, to be filled by the caller; the least recently

@@ -9,6 +9,7 @@
 
 #include "engine/prefix.h"
 #include "hadal/engine.h"
+#include "text/constrain.h"
 
 typedef enum hd_request_state {
     HD_REQUEST_WAITING, /* for a sequence: new, or it had to give its sequence back */
@@ -20,28 +21,44 @@ typedef struct hd_request {
     uint64_t id;
     /* what was asked */
     int32_t *text; /* i32 [n_prompt + max_new], owned by whoever made the request */
-    int32_t n_prompt, max_new, min_new;
-    bool ignores_eos;
-    hd_sampling how;  /* bias borrowed */
-    uint64_t group;   /* who may share prefixes */
-    int32_t priority; /* larger first */
-    void *owner;      /* the caller's */
+    int32_t n_prompt, max_new;
+    int32_t min_new;     /* the end-of-sentence token is not drawn before so many others */
+    bool ignores_eos;    /* it is a token like any other */
+    bool wants_echo;     /* logits of the prompt are told; so it takes no prefix from the cache */
+    hd_sampling how;     /* bias borrowed */
+    hd_matcher *matcher; /* borrowed: at the end of the text; NULL: every token may come */
+    uint64_t group;      /* who may share prefixes */
+    uint64_t user;       /* who is to get as much as others do */
+    int32_t priority;    /* larger first */
+    void *owner;         /* the caller's */
     /* how far it is */
     hd_request_state state;
     hd_end end;
     hd_err err;        /* HD_END_FAILED */
     int32_t n_text;    /* prompt and generated */
     int32_t n_cached;  /* of the prompt: positions whose forward pass was skipped */
+    int32_t n_echoed;  /* prompt positions whose logits were told */
     bool is_cancelled; /* to be ended at the next step border, with `end` */
     bool is_paused;    /* chooses no token for now: nobody reads them */
     uint64_t turn;     /* order of arrival */
     uint64_t since;    /* step at which it got its sequence */
+    int32_t account;   /* its user's, in fair.h */
+    bool was_admitted; /* once */
+    /* while waiting: the prefix that was found, and the cache's version then; 0: not looked */
+    uint64_t looked_at;
+    int32_t found;
     /* while running; block also when it is about to */
     hd_seq *seq;
     int32_t replay_end;      /* positions before this are replayed; 0: no replay is under way */
     int32_t block;           /* of the prefix cache, held: the whole blocks of the sequence */
     struct hd_request *next; /* in the scheduler's list */
 } hd_request;
+
+/* Whether there are prompt positions whose logits are still to be told. */
+static inline bool hd_request_echoes(const hd_request *r)
+{
+    return r->wants_echo && r->n_echoed < r->n_prompt - 1;
+}
 
 static inline int32_t hd_request_n_new(const hd_request *r)
 {

@@ -1,11 +1,12 @@
 /* The scheduler: which rows of which requests make the next step.
  *
  * hd_sched_step does one step of the model for all running requests: every request that generates
- * contributes its last token, prompts fill what is left of the row budget in order of priority and
- * arrival, cut anywhere. It admits waiting requests while there are sequences and pages, behind the
- * longest prefix that the cache has; when pages run out the cache is thinned first, then the
- * request with the least right to run gives its sequence back and waits, keeping its text and, in
- * the cache, its rows. One thread; the caller owns the requests. Nothing is allocated after create.
+ * contributes its last token, prompts fill what is left of the row budget, cut anywhere. Who goes
+ * first: higher priority, then the user who was served less (fair.h), then arrival. It admits
+ * waiting requests while there are sequences and pages, behind the longest prefix that the cache
+ * has; when pages run out the cache is thinned first, then the request with the least right to run
+ * gives its sequence back and waits, keeping its text and, in the cache, its rows. One thread; the
+ * caller owns the requests. Nothing is allocated after create.
  */
 #ifndef HD_ENGINE_SCHED_H
 #define HD_ENGINE_SCHED_H
@@ -21,6 +22,9 @@ typedef struct hd_sched_opts {
     /** A token was chosen for r, and is in its text; logits f32 [V]. It may set r->is_cancelled, or
      *  end the request by returning false (HD_END_STOP). */
     bool (*on_token)(void *ctx, hd_request *r, const float *logits);
+    /** r wants_echo: logits f32 [V] after ids 0 … position, for each position 0 … n_prompt − 2
+     * once, ascending. NULL when no request does. */
+    void (*on_prompt_logits)(void *ctx, hd_request *r, int32_t position, const float *logits);
     /** r is done: it may be freed or reused. */
     void (*on_done)(void *ctx, hd_request *r);
     void *ctx;
@@ -40,7 +44,8 @@ hd_status hd_sched_create(const hd_sched_opts *opts, hd_sched **out, hd_err *err
 void hd_sched_destroy(hd_sched *s);
 
 /** Queue a request: id, prompt, settings and owner are set, the rest is zero.
- *  @return HD_E_ARG, HD_E_LIMIT (more than the model can ever hold): it was not taken. */
+ *  @return HD_E_ARG, HD_E_LIMIT (more than the model can ever hold), HD_E_NOMEM: it was not taken.
+ */
 hd_status hd_sched_add(hd_sched *s, hd_request *r, hd_err *err) HD_WARN_UNUSED;
 
 /** One step. @return HD_OK; HD_E_NOTFOUND when nothing is waiting or running; HD_E_DEVICE when the

@@ -154,6 +154,27 @@ static hd_status apply_bias(hd_sampler *s, const hd_sampling *how, hd_err *err)
     return HD_OK;
 }
 
+/* ---- mask ---- */
+
+static bool is_allowed(const uint32_t *mask, int32_t id)
+{
+    return mask[id / 32] >> (id % 32) & 1;
+}
+
+/* What is not allowed gets -infinity, which all later steps take as never. */
+static hd_status apply_mask(hd_sampler *s, const uint32_t *mask, hd_err *err)
+{
+    if (!mask) return HD_OK;
+    int32_t n_allowed = 0;
+    for (int32_t i = 0; i < s->n; i++)
+        if (is_allowed(mask, i))
+            n_allowed++;
+        else
+            s->score[i] = -INFINITY;
+    if (n_allowed == 0) HD_FAIL(err, HD_E_ARG, "no token is allowed");
+    return HD_OK;
+}
+
 /* ---- temperature ---- */
 
 static int32_t argmax(const float *x, int32_t n)
@@ -287,6 +308,7 @@ hd_status hd_sampler_draw(hd_sampler *s, const hd_sample_args *args, int32_t *id
     memcpy(s->score, args->logits, (size_t)s->n * sizeof *s->score);
     HD_TRY(apply_penalties(s, args, err));
     HD_TRY(apply_bias(s, how, err));
+    HD_TRY(apply_mask(s, args->mask, err));
     if (how->temperature == 0.0f) {
         *id = argmax(s->score, s->n);
         return HD_OK;

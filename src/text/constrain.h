@@ -120,10 +120,15 @@ hd_status hd_matcher_advance(hd_matcher *m, int32_t id, hd_err *err) HD_WARN_UNU
 bool hd_matcher_rollback(hd_matcher *m, unsigned n);
 /** Whether the text may end here: the end-of-sentence token is allowed, or was taken. */
 bool hd_matcher_can_end(const hd_matcher *m);
+/** Whether nothing may come any more: the end-of-sentence token was taken, or none is asked for and
+ *  it is all that could follow. */
+bool hd_matcher_is_complete(const hd_matcher *m);
+/** Words of its masks: hd_vtrie_mask_words of its vocabulary. */
+size_t hd_matcher_mask_words(const hd_matcher *m);
 
 /** Set the bit of each token that may come next, clear all others.
  *  @param mask u32 [hd_vtrie_mask_words], bit id % 32 of word id / 32.
- *  Never empty, unless the end of sentence was taken or a textual source is complete.
+ *  Never empty, unless the end of sentence was taken.
  *  @return HD_E_LIMIT if the work exceeds a bound that does not depend on the clock; HD_E_NOMEM. */
 hd_status hd_matcher_fill(hd_matcher *m, uint32_t *mask, hd_err *err) HD_WARN_UNUSED;
 

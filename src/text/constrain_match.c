@@ -228,6 +228,25 @@ bool hd_matcher_can_end(const hd_matcher *m)
     return false;
 }
 
+/* Threads that can consume nothing are not kept. */
+bool hd_matcher_is_complete(const hd_matcher *m)
+{
+    const hd_config *c = &m->at[m->now];
+    const hd_auto *a = &m->g->a;
+    for (uint32_t i = 0; i < c->n_threads; i++) {
+        const hd_auto_state *st = &a->state[c->thread[i].state];
+        if (!c->ends || st->n_arcs) return false;
+        for (unsigned k = 0; k < st->n_tokens; k++)
+            if (a->token[st->token + k].id != m->g->trie->ids.eos) return false;
+    }
+    return true;
+}
+
+size_t hd_matcher_mask_words(const hd_matcher *m)
+{
+    return m->g->trie->n_words;
+}
+
 /* ---- masks ---- */
 
 static void set_bit(uint32_t *mask, int32_t id)

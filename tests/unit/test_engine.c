@@ -82,7 +82,8 @@ static void expect_answers(void)
         modelrun_check(hd_seq_create(m, &seq, &err), "hd_seq_create", &err);
         for (int32_t n = q->n_ids, fed = 0; q->n_want < MAX_NEW; n++) {
             hd_step_item item = {seq, text + fed, n - fed, 1, logits};
-            hd_sample_args draw = {logits, &q->how, (uint64_t)n, text, (size_t)n, (size_t)q->n_ids};
+            hd_sample_args draw = {logits,    &q->how,          (uint64_t)n, text,
+                                   (size_t)n, (size_t)q->n_ids, NULL};
             modelrun_check(hd_model_step(m, &item, 1, &err), "hd_model_step", &err);
             modelrun_check(hd_sampler_draw(sampler, &draw, &text[n], &err), "draw", &err);
             q->want[q->n_want++] = text[n];

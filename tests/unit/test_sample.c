@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -117,7 +118,7 @@ static void test_draws_equal_the_oracle(void **state)
             const struct oracle_case *oc = &oracle_cases[c];
             oracle_logits(c, logits);
             for (uint64_t p = 0; p < 12; p++) {
-                hd_sample_args args = {logits, &oc->how, p * 1001, oracle_ids, 9, 3};
+                hd_sample_args args = {logits, &oc->how, p * 1001, oracle_ids, 9, 3, NULL};
                 int32_t id = -1;
                 assert_int_equal(hd_sampler_draw(s, &args, &id, NULL), HD_OK);
                 if (id != oc->expected[p])
@@ -303,7 +304,7 @@ static int32_t best_after(const float *logits, float repetition, float presence,
     how.presence_penalty = presence;
     how.frequency_penalty = frequency;
     hd_sampler *s = new_sampler(4);
-    hd_sample_args args = {logits, &how, 6, ids, 6, 3};
+    hd_sample_args args = {logits, &how, 6, ids, 6, 3, NULL};
     int32_t id = -1;
     assert_int_equal(hd_sampler_draw(s, &args, &id, NULL), HD_OK);
     hd_sampler_destroy(s);
@@ -339,7 +340,7 @@ static void test_bias_comes_after_penalties(void **state)
     how.bias = bias;
     how.n_bias = 1;
     hd_sampler *s = new_sampler(2);
-    hd_sample_args args = {logits, &how, 0, ids, 1, 1};
+    hd_sample_args args = {logits, &how, 0, ids, 1, 1, NULL};
     int32_t id = -1;
     /* 2 / 1.25 - 1 = 0.6 wins; (2 - 1) / 1.25 = 0.8 would too, but 0.7 at token 1 tells. */
     assert_int_equal(hd_sampler_draw(s, &args, &id, NULL), HD_OK);
@@ -430,7 +431,7 @@ static void test_bad_settings(void **state)
     hd_sampling how = ok;
     how.presence_penalty = 1.0f;
     const int32_t ids[3] = {0, -1, 3};
-    hd_sample_args args = {logits, &how, 3, ids, 3, 0};
+    hd_sample_args args = {logits, &how, 3, ids, 3, 0, NULL};
     expect_refusal(s, &args, HD_E_ARG, "id -1 at position 1 is outside the vocabulary of 3");
     args.ids = (const int32_t[]){0, 3};
     args.n_ids = 2;
@@ -464,6 +465,46 @@ static void test_memory(void **state)
     hd_sampler_destroy(NULL);
 }
 
+/* ---- mask ---- */
+
+/* A token that is not allowed is as good as one whose logit is very low, under every filter. */
+static void test_mask(void **state)
+{
+    (void)state;
+    static float logits[V], low[V];
+    static uint32_t mask[(V + 31) / 32];
+    hd_sampler *s = new_sampler(V);
+    for (uint64_t round = 0; round < 300; round++) {
+        uint64_t key = hd_rng_key(5, round);
+        hd_sampling how = HD_SAMPLING_DEFAULT;
+        how.temperature = (float)(round % 3);
+        how.top_k = round % 4 == 1 ? 20 : 0;
+        how.top_p = round % 5 == 1 ? 0.7f : 1.0f;
+        how.min_p = round % 7 == 1 ? 0.05f : 0.0f;
+        how.seed = round;
+        memset(mask, 0, sizeof mask);
+        for (int32_t i = 0; i < V; i++) {
+            bool is_allowed = hd_rng_below(hd_rng_at(key, (uint64_t)i), 2 + round % 40) == 0;
+            logits[i] = (float)hd_rng_below(hd_rng_at(key, (uint64_t)(V + i)), 4096) / 400.0f;
+            low[i] = is_allowed || i == 7 ? logits[i] : -1e9f;
+            if (is_allowed || i == 7) mask[i / 32] |= 1u << (i % 32);
+        }
+        hd_sample_args args = {.logits = logits, .how = &how, .position = round, .mask = mask};
+        int32_t id = -1;
+        assert_int_equal(hd_sampler_draw(s, &args, &id, NULL), HD_OK);
+        assert_int_equal(id, draw_at(s, low, &how, round));
+        assert_true(mask[id / 32] >> (id % 32) & 1);
+    }
+    memset(mask, 0, sizeof mask);
+    mask[V / 32] = ~0u << (V % 32); /* bits behind the vocabulary allow nothing */
+    hd_sampling how = HD_SAMPLING_DEFAULT;
+    hd_sample_args args = {.logits = logits, .how = &how, .mask = mask};
+    int32_t id = -1;
+    assert_int_equal(hd_sampler_draw(s, &args, &id, NULL), HD_E_ARG);
+    assert_int_equal(id, -1);
+    hd_sampler_destroy(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_bad_logits),
         cmocka_unit_test(test_bad_settings),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_mask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,45 +14,14 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "engine/sched.h"
-#include "support/modelrun.h"
+#include "support/schedrun.h"
 
-enum { VOCAB = 512, MAX_TEXT = 900, N_TEXTS = 12, N_REQUESTS = 36 };
+enum { N_REQUESTS = 36, MAX_TEXT = SCHEDRUN_TEXT };
 
-typedef struct job {
-    hd_request r;
-    int32_t text[MAX_TEXT];
-    uint64_t seen[MAX_TEXT]; /* hash of the logits of each token */
-    int32_t cancel_at;       /* tokens; 0: never */
-    bool is_done;
-} job;
+typedef schedrun_job job;
 
-static const modelrun_device fastest = {"cpu", NULL};
 static job *jobs,
     *alone; /* [N_REQUESTS]: the same requests, one after the other on a fresh model */
-
-static uint64_t hash_row(const float *logits)
-{
-    uint64_t h = 1469598103934665603u;
-    const uint8_t *b = (const uint8_t *)logits;
-    for (size_t i = 0; i < VOCAB * sizeof *logits; i++) h = (h ^ b[i]) * 1099511628211u;
-    return h;
-}
-
-static bool on_token(void *ctx, hd_request *r, const float *logits)
-{
-    (void)ctx;
-    job *j = r->owner;
-    j->seen[r->n_text - 1] = hash_row(logits);
-    if (j->cancel_at && hd_request_n_new(r) == j->cancel_at) r->is_cancelled = true;
-    return true;
-}
-
-static void on_done(void *ctx, hd_request *r)
-{
-    (void)ctx;
-    ((job *)r->owner)->is_done = true;
-}
 
 /* Request i: a text that shares a random part with others, or all that an earlier request came to,
  * then its own; greedy or seeded. */
@@ -85,53 +54,18 @@ static void make_job(job *j, int32_t i)
     j->r.how.seed = (uint64_t)i;
 }
 
-static hd_sched *make_sched(hd_model *m, size_t snap_budget, int32_t chunk)
-{
-    hd_err err = {0};
-    hd_sched *s;
-    hd_sched_opts opts = {.model = m,
-                          .snap_budget = snap_budget,
-                          .chunk = chunk,
-                          .on_token = on_token,
-                          .on_done = on_done};
-    modelrun_check(hd_sched_create(&opts, &s, &err), "hd_sched_create", &err);
-    return s;
-}
-
-static void add(hd_sched *s, job *j)
-{
-    hd_err err = {0};
-    modelrun_check(hd_sched_add(s, &j->r, &err), "hd_sched_add", &err);
-}
-
-static void drain(hd_sched *s)
-{
-    hd_err err = {0};
-    hd_status st;
-    while ((st = hd_sched_step(s, &err)) == HD_OK);
-    if (st != HD_E_NOTFOUND) fail_msg("%s", err.text);
-}
-
 static int set_up(void **state)
 {
     (void)state;
     jobs = hd_mem_calloc(N_REQUESTS, sizeof *jobs);
     alone = hd_mem_calloc(N_REQUESTS, sizeof *alone);
+    hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device,
+                                (hd_model_opts){.max_seqs = 1, .max_ctx = MAX_TEXT});
     for (int32_t i = 0; i < N_REQUESTS; i++) {
         make_job(&alone[i], i);
-        hd_model *m = NULL;
-        static hd_model *one; /* pages of a fresh scheduler: nothing is shared between requests */
-        if (!one)
-            one = modelrun_open(modelrun_synth("unit"), &fastest,
-                                (hd_model_opts){.max_seqs = 1, .max_ctx = MAX_TEXT});
-        m = one;
-        hd_sched *s = make_sched(m, 0, 0);
-        add(s, &alone[i]);
-        drain(s);
-        assert_true(alone[i].is_done && alone[i].r.n_cached == 0);
-        hd_sched_destroy(s);
-        if (i == N_REQUESTS - 1) hd_model_close(one);
+        schedrun_alone(m, &alone[i]);
     }
+    hd_model_close(m);
     return 0;
 }
 
@@ -141,18 +75,6 @@ static int tear_down(void **state)
     hd_mem_free(jobs);
     hd_mem_free(alone);
     return 0;
-}
-
-static void check_same(const job *got, const job *want)
-{
-    int32_t n = got->r.n_text;
-    if (got->r.end == HD_END_CANCELLED)
-        assert_true(n <= want->r.n_text);
-    else
-        assert_int_equal(n, want->r.n_text);
-    for (int32_t i = want->r.n_prompt; i < n; i++)
-        if (got->text[i] != want->text[i] || got->seen[i] != want->seen[i])
-            fail_msg("request %" PRIu64 " differs at place %d of %d", got->r.id, i, n);
 }
 
 typedef struct setting {
@@ -165,30 +87,29 @@ typedef struct setting {
 /* All requests arrive at random steps; every one is compared with its run alone. */
 static hd_sched_stats run_all(const setting *c)
 {
-    hd_err err = {0};
-    hd_model *m = modelrun_open(modelrun_synth("unit"), &fastest,
+    hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device,
                                 (hd_model_opts){.max_seqs = c->max_seqs,
                                                 .max_ctx = MAX_TEXT,
                                                 .max_rows = c->max_rows,
                                                 .kv_tokens = c->kv_tokens});
-    hd_sched *s = make_sched(m, c->snaps * hd_v4_snap_bytes(m), c->chunk);
+    hd_sched *s = schedrun_open((hd_sched_opts){
+        .model = m, .snap_budget = c->snaps * hd_v4_snap_bytes(m), .chunk = c->chunk});
     hd_sched_stats stats;
     int32_t next = 0;
     for (uint64_t step = 0; next < N_REQUESTS; step++) {
         while (next < N_REQUESTS && hd_rng_below(hd_rng_at(99, step), 4) == 0) {
             make_job(&jobs[next], next);
             if (c->cancels && next % 3 == 0) jobs[next].cancel_at = 1 + next % 20;
-            add(s, &jobs[next++]);
+            schedrun_add(s, &jobs[next++]);
             if (hd_rng_below(hd_rng_at(98, step), 2)) break;
         }
-        hd_status st = hd_sched_step(s, &err);
-        if (st != HD_OK && st != HD_E_NOTFOUND) fail_msg("%s", err.text);
+        (void)schedrun_step(s);
     }
-    drain(s);
+    schedrun_drain(s);
     for (int32_t i = 0; i < N_REQUESTS; i++) {
-        assert_true(jobs[i].is_done);
+        assert_true(jobs[i].done_at > 0);
         assert_int_not_equal(jobs[i].r.end, HD_END_FAILED);
-        check_same(&jobs[i], &alone[i]);
+        schedrun_check_same(&jobs[i], &alone[i]);
     }
     hd_sched_get_stats(s, &stats);
     hd_sched_destroy(s);
@@ -236,9 +157,9 @@ static void test_refuses(void **state)
 {
     (void)state;
     hd_err err = {0};
-    hd_model *m = modelrun_open(modelrun_synth("unit"), &fastest,
+    hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device,
                                 (hd_model_opts){.max_seqs = 2, .max_ctx = 300});
-    hd_sched *s = make_sched(m, 0, 0);
+    hd_sched *s = schedrun_open((hd_sched_opts){.model = m});
     job *j = &jobs[0];
     make_job(j, 0);
     j->r.n_prompt = 300;
@@ -246,7 +167,7 @@ static void test_refuses(void **state)
     j->r.n_prompt = 0;
     assert_int_equal(hd_sched_add(s, &j->r, &err), HD_E_ARG);
     j->r.n_prompt = 5;
-    j->text[3] = VOCAB;
+    j->text[3] = SCHEDRUN_VOCAB;
     assert_int_equal(hd_sched_add(s, &j->r, &err), HD_E_ARG);
     assert_non_null(strstr(err.text, "id 512 at place 3"));
     j->text[3] = 1;
