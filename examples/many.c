@@ -19,43 +19,36 @@ static void check(hd_status status)
     exit(1);
 }
 
-static uint64_t submit(hd_engine *engine, hd_tokenizer *tokenizer, int32_t bos, const char *text)
+static uint64_t submit(hd_engine *engine, int32_t bos, const char *text)
 {
     int32_t ids[MAX_PROMPT] = {bos};
     size_t n;
     uint64_t id;
-    check(hd_tokenizer_encode(tokenizer, text, strlen(text), HD_ENCODE_PLAIN, ids + 1,
-                              MAX_PROMPT - 1, &n, &err));
-    hd_submit request = {
-        .ids = ids, .n_ids = (int32_t)n + 1, .max_new = N_NEW, .how = HD_SAMPLING_DEFAULT};
+    check(hd_tokenizer_encode(hd_engine_tokenizer(engine), text, strlen(text), HD_ENCODE_PLAIN,
+                              ids + 1, MAX_PROMPT - 1, &n, &err));
+    hd_submit request = {.ids = ids,
+                         .n_ids = (int32_t)n + 1,
+                         .max_new = N_NEW,
+                         .how = HD_SAMPLING_DEFAULT,
+                         .output = HD_OUTPUT_TEXT};
     check(hd_engine_submit(engine, &request, &id, &err));
     return id;
 }
 
 /* All of them run while the first is read. */
-static void show(hd_engine *engine, hd_tokenizer *tokenizer, uint64_t id)
+static void show(hd_engine *engine, uint64_t id)
 {
-    hd_decoder *decoder;
     hd_event event;
-    const char *text;
-    size_t len;
-    check(hd_decoder_create(tokenizer, HD_DECODE_SKIP_SPECIAL, &decoder, &err));
-    for (;;) {
+    do {
         check(hd_engine_next(engine, id, -1, &event, &err));
-        if (event.kind == HD_EVENT_END) break;
-        check(hd_decoder_push(decoder, event.token, &text, &len, &err));
-        fwrite(text, 1, len, stdout);
+        if (event.kind == HD_EVENT_TEXT) fwrite(event.text, 1, event.len, stdout);
         fflush(stdout);
-    }
-    check(hd_decoder_finish(decoder, &text, &len, &err));
-    fwrite(text, 1, len, stdout);
+    } while (event.kind != HD_EVENT_END);
     printf("\n[%d of %d prompt tokens from the cache]\n", event.n_cached, event.n_prompt);
-    hd_decoder_destroy(decoder);
 }
 
 int main(int argc, char **argv)
 {
-    hd_tokenizer *tokenizer;
     hd_engine *engine;
     hd_model_info info;
     uint64_t id[64];
@@ -63,15 +56,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: many DIR TEXT...\n");
         return 2;
     }
-    check(hd_tokenizer_open(argv[1], &tokenizer, &err));
     check(hd_engine_open(argv[1], NULL, &engine, &err));
     hd_engine_get_info(engine, &info);
-    for (int i = 2; i < argc; i++) id[i - 2] = submit(engine, tokenizer, info.bos_id, argv[i]);
+    for (int i = 2; i < argc; i++) id[i - 2] = submit(engine, info.bos_id, argv[i]);
     for (int i = 2; i < argc; i++) {
         printf("%s", argv[i]);
-        show(engine, tokenizer, id[i - 2]);
+        show(engine, id[i - 2]);
     }
     hd_engine_close(engine);
-    hd_tokenizer_close(tokenizer);
     return 0;
 }

@@ -25,6 +25,7 @@ typedef struct hd_model_opts {
     int32_t max_ctx;    /**< positions of the longest sequence; default 4096 */
     int32_t max_rows;   /**< rows computed at once: longer inputs are cut; default 512 */
     int64_t kv_tokens;  /**< positions of all sequences together; default max_seqs · max_ctx */
+    int64_t kv_bytes;   /**< or the bytes of their compressed rows */
     int32_t load_draft; /**< non-zero: load the draft head (MTP or DSpark) too */
     int32_t unfused;    /**< non-zero: compositions instead of fused ops (same bits, slower) */
     /** Called while loading: done and total are bytes of weights. May be NULL. */

@@ -175,6 +175,24 @@ HD_API hd_status hd_outparse_finish(hd_outparse *p, hd_finish reason, hd_err *er
 /** The next event of the latest push or finish; 0 if there is none. */
 HD_API int hd_outparse_next(hd_outparse *p, hd_out_event *out);
 
+/* ---- Constraints ------------------------------------------------------------------------ */
+
+/** What an answer can be held to; docs/constrain.md has what is enforced. */
+typedef enum hd_grammar_kind {
+    HD_GRAMMAR_SCHEMA, /* text: a JSON Schema */
+    HD_GRAMMAR_OBJECT, /* any JSON object */
+    HD_GRAMMAR_REGEX,  /* text: the whole answer matches it */
+    HD_GRAMMAR_EBNF,   /* text: rules, see docs/constrain.md */
+    HD_GRAMMAR_TOOLS   /* text: an array of {"function": {"name", "parameters", "strict"}} */
+} hd_grammar_kind;
+
+typedef enum hd_tool_choice {
+    HD_TOOLS_AUTO,     /* free text, then calls if the model opens a block */
+    HD_TOOLS_REQUIRED, /* calls, nothing else */
+    HD_TOOLS_NAMED,    /* calls of the tool `tool_name` */
+    HD_TOOLS_NONE      /* free text without calls */
+} hd_tool_choice;
+
 #ifdef __cplusplus
 }
 #endif

@@ -51,6 +51,15 @@ double hd_opt_f64(const struct argp_state *state, const char *option, const char
 
 static const char *const think_names[] = {"none", "low", "high", "max"};
 
+hd_status hd_explain_dir(const char *dir, hd_status status, hd_err *err)
+{
+    if (status != HD_E_NOTFOUND) return status;
+    return hd_err_context(err, status,
+                          "'%s' is no checkpoint directory ('hadal synth unit --out DIR' makes one "
+                          "to try)",
+                          dir);
+}
+
 bool hd_think_parse(const char *name, hd_think *out)
 {
     for (size_t i = 0; i < HD_COUNT(think_names); i++) {

@@ -34,6 +34,9 @@ extern const struct argp hd_machine_argp;
 /** Defaults; before argp_parse. */
 void hd_model_args_init(hd_model_args *a);
 
+/** What opening the model in `dir` has brought; where there is none, `err` says how to get one. */
+hd_status hd_explain_dir(const char *dir, hd_status status, hd_err *err);
+
 /** "none", "low", "high", "max"; false if `name` is none of them. */
 bool hd_think_parse(const char *name, hd_think *out);
 const char *hd_think_name(hd_think think);

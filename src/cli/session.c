@@ -16,12 +16,7 @@ hd_status hd_session_open(hd_session *s, const hd_model_args *args, hd_err *err)
     *s = (hd_session){.how = args->how};
     hd_ids_init(&s->ids, MAX_IDS);
     hd_status status = hd_config_load(args->dir, &s->config, err);
-    if (status == HD_E_NOTFOUND)
-        hd_err_context(err, status,
-                       "'%s' is no checkpoint directory ('hadal synth unit --out DIR' makes one to "
-                       "try)",
-                       args->dir);
-    HD_TRY(status);
+    HD_TRY(hd_explain_dir(args->dir, status, err));
     return hd_tokenizer_open(args->dir, &s->tokenizer, err);
 }
 

@@ -80,7 +80,8 @@ void hd_sched_end(hd_sched *s, hd_request *r, hd_end end)
 
 static void end_cancelled(hd_sched *s, hd_request *r)
 {
-    hd_sched_end(s, r, r->end == HD_END_TIMEOUT ? HD_END_TIMEOUT : HD_END_CANCELLED);
+    bool has_reason = r->end == HD_END_TIMEOUT || r->end == HD_END_FAILED;
+    hd_sched_end(s, r, has_reason ? r->end : HD_END_CANCELLED);
 }
 
 void hd_sched_drop_cancelled(hd_sched *s)

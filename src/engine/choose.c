@@ -14,27 +14,37 @@ static bool is_empty(const uint32_t *mask, size_t n_words)
     return i == n_words;
 }
 
-/* The end-of-sentence token is not to be drawn yet. */
-static bool bars_eos(const hd_request *r)
+/* Tokens that would end it are not to be drawn yet. */
+static bool bars_end(const hd_request *r)
 {
-    return !r->ignores_eos && hd_request_n_new(r) < r->min_new;
+    return (!r->ignores_eos || r->n_stop_ids) && hd_request_n_new(r) < r->min_new;
 }
 
-/* What may be drawn, as a mask; NULL: everything. Where a grammar leaves nothing but the end of
- * sentence, that may come before min_new. */
-static hd_status find_allowed(hd_sched *s, hd_request *r, const uint32_t **mask, hd_err *err)
+static void bar(uint32_t *mask, int32_t id)
+{
+    mask[id / 32] &= ~(1u << (id % 32));
+}
+
+/* Unless nothing else is left: where a grammar asks for the end, it may come before min_new. */
+static void bar_end(hd_sched *s, const hd_request *r)
 {
     int32_t eos = s->m->cfg.eos_id;
-    size_t n = mask_words(s);
+    uint32_t word = s->mask[eos / 32];
+    for (int32_t i = 0; i < r->n_stop_ids; i++)
+        if (r->stop_ids[i] != eos) bar(s->mask, r->stop_ids[i]);
+    if (!hd_request_ends_with(r, eos, eos)) return;
+    bar(s->mask, eos);
+    if (is_empty(s->mask, mask_words(s))) s->mask[eos / 32] = word;
+}
+
+/* What may be drawn, as a mask; NULL: everything. */
+static hd_status find_allowed(hd_sched *s, hd_request *r, const uint32_t **mask, hd_err *err)
+{
     *mask = NULL;
-    if (!r->matcher && !bars_eos(r)) return HD_OK;
-    memset(s->mask, r->matcher ? 0 : 0xff, n * sizeof *s->mask);
+    if (!r->matcher && !bars_end(r)) return HD_OK;
+    memset(s->mask, r->matcher ? 0 : 0xff, mask_words(s) * sizeof *s->mask);
     if (r->matcher) HD_TRY(hd_matcher_fill(r->matcher, s->mask, err));
-    if (bars_eos(r)) {
-        uint32_t word = s->mask[eos / 32];
-        s->mask[eos / 32] &= ~(1u << (eos % 32));
-        if (is_empty(s->mask, n)) s->mask[eos / 32] = word;
-    }
+    if (bars_end(r)) bar_end(s, r);
     *mask = s->mask;
     return HD_OK;
 }
@@ -55,7 +65,7 @@ static hd_status draw(hd_sched *s, hd_request *r, const float *logits, int32_t *
 static bool is_last(const hd_sched *s, const hd_request *r, int32_t id, hd_end *end)
 {
     *end = HD_END_STOP;
-    if (id == s->m->cfg.eos_id && !r->ignores_eos) return true;
+    if (hd_request_ends_with(r, s->m->cfg.eos_id, id)) return true;
     if (r->matcher && hd_matcher_is_complete(r->matcher)) return true;
     *end = HD_END_LENGTH;
     return hd_request_n_new(r) == r->max_new || r->n_text == s->m->max_ctx;

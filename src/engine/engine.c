@@ -1,95 +1,115 @@
-/* The engine: one thread that schedules, and the doors to it.
+/* The engine: one thread that schedules, and its opening and closing.
  *
- * A request lives in a slot. Its number is the slot and how often the slot has been used, so a
- * stale number finds nothing. Who submits takes a free slot, fills it and pushes it to the inbox;
- * the engine's thread owns the request from then on, and the slot's ring of events is the only way
- * back. Who reads the end gives the slot back. The lock guards the list of free slots only; the
- * engine's thread never takes it. */
-#include "hadal/engine.h"
+ * Requests come by the inbox; their tokens become events here, and a slot's ring of events is the
+ * only way back. The thread takes no lock. submit.c is the other side, inside.h what both share. */
+#include "engine/inside.h"
 
-#include <inttypes.h>
-#include <pthread.h>
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/queue.h"
-#include "engine/events.h"
-#include "engine/sched.h"
+#include "engine/logprob.h"
+#include "model/config.h"
 
 #define DEFAULT_SEQS     16
 #define DEFAULT_REQUESTS 256
-#define MAX_REQUESTS     65536
+#define DEFAULT_CTX      65536
 #define DEFAULT_SNAP_MB  256
 #define SLOW_READER_NS   ((int64_t)30 * 1000000000)
 #define PAUSED_WAIT_MS   2 /* all requests wait for their readers: look again so soon */
 #define IDLE_WAIT_MS     1000
-#define MAX_TIMEOUT_MS   ((int64_t)1 << 40)
 
-typedef struct slot {
-    hd_request r; /* the engine's thread */
-    hd_events events;
-    _Atomic uint64_t id; /* of its request; 0: free */
-    _Atomic uint64_t
-        cancelled;       /* the number of a request that is to end: it may be an older one's */
-    uint32_t n_uses;     /* under the lock */
-    int32_t next_free;   /* under the lock */
-    int64_t deadline_ns; /* 0: none */
-    int64_t paused_ns;   /* since when it has no room for events; 0: it has */
-    int32_t live_place;  /* in engine.live */
-} slot;
+/* ---- events -----------------------------------------------------------------------------------*/
 
-enum { N_STATS = sizeof(hd_engine_stats) / sizeof(uint64_t) };
+static void fail_request(hd_request *r, const hd_err *why)
+{
+    r->is_cancelled = true;
+    r->end = HD_END_FAILED;
+    r->err = *why;
+}
 
-struct hd_engine {
-    hd_model *model;
-    hd_sched *sched;
-    hd_queue *inbox; /* of slot */
-    slot *slots;     /* [n_slots] */
-    int32_t n_slots;
-    pthread_mutex_t lock;
-    int32_t first_free; /* −1: none */
-    pthread_t thread;
-    bool has_thread;
-    _Atomic int stops;
-    slot **live; /* the engine's thread: requests that are not done */
-    int32_t n_live;
-    _Atomic uint64_t stats[N_STATS];
-};
+static void put_token(hd_engine *e, hd_slot *s, hd_event_kind kind, int32_t id, const float *logits)
+{
+    hd_logprob top[HD_MAX_TOP_LOGPROBS];
+    hd_event event = {.kind = kind, .token = id};
+    if (logits && (kind == HD_EVENT_PROMPT || s->wants_logprobs)) {
+        event.logprob = hd_logprob_row(logits, e->info.vocab_size, id, s->n_top, top);
+        event.top = top;
+        event.n_top = s->n_top;
+    }
+    hd_events_put(&s->events, &event);
+    e->has_news = true;
+}
 
-/* ---- the engine's thread ----------------------------------------------------------------------*/
+/* The logits behind prompt[position]: they tell of the token that follows. */
+static void on_prompt_logits(void *ctx, hd_request *r, int32_t position, const float *logits)
+{
+    hd_engine *e = ctx;
+    put_token(e, r->owner, HD_EVENT_PROMPT, r->text[position + 1], logits);
+}
 
 static bool on_token(void *ctx, hd_request *r, const float *logits)
 {
-    slot *s = r->owner;
-    (void)ctx, (void)logits;
-    hd_events_put(&s->events, r->text[r->n_text - 1]);
-    return true;
+    hd_engine *e = ctx;
+    hd_slot *s = r->owner;
+    hd_err err = {0};
+    bool has_ended = false;
+    int32_t id = r->text[r->n_text - 1], n = hd_request_n_new(r);
+    put_token(e, s, HD_EVENT_TOKEN, id, logits);
+    if (hd_request_ends_with(r, e->info.eos_id, id)) return true; /* the end is no text */
+    if (hd_output_push(&s->output, id, n > r->min_new, &s->events, &has_ended, &err) != HD_OK)
+        fail_request(r, &err);
+    return !has_ended;
 }
 
-static void on_done(void *ctx, hd_request *r)
+static hd_finish finish_of(hd_end end)
 {
-    hd_engine *e = ctx;
-    slot *s = r->owner;
+    if (end == HD_END_STOP) return HD_FINISH_STOP;
+    return end == HD_END_LENGTH ? HD_FINISH_LENGTH : HD_FINISH_FILTER;
+}
+
+/* The slot may be another's behind this. */
+static void leave(hd_engine *e, hd_slot *s)
+{
+    const hd_request *r = &s->r;
     hd_event last = {.kind = HD_EVENT_END,
                      .end = r->end,
                      .n_prompt = r->n_prompt,
                      .n_generated = hd_request_n_new(r),
                      .n_cached = r->n_cached,
+                     .n_reasoning = s->output.n_reasoning,
+                     .n_calls = s->output.n_calls,
+                     .stop_string = hd_output_stop_string(&s->output),
                      .err = r->err};
     e->live[s->live_place] = e->live[--e->n_live];
     e->live[s->live_place]->live_place = s->live_place;
-    hd_events_end(&s->events, &last); /* the slot may be another's behind this */
+    e->has_news = true;
+    hd_events_end(&s->events, &last);
 }
+
+static void on_done(void *ctx, hd_request *r)
+{
+    hd_slot *s = r->owner;
+    s->is_done = true;
+    if (hd_output_finish(&s->output, finish_of(r->end), &s->events, &r->err) != HD_OK)
+        r->end = HD_END_FAILED;
+    if (hd_events_is_clear(&s->events)) leave(ctx, s);
+}
+
+/* ---- the engine's thread ----------------------------------------------------------------------*/
 
 static void take_in(hd_engine *e)
 {
     void *item;
     while (hd_queue_pop(e->inbox, &item)) {
-        slot *s = item;
+        hd_slot *s = item;
         s->live_place = e->n_live;
         e->live[e->n_live++] = s;
+        if (s->r.wants_echo) put_token(e, s, HD_EVENT_PROMPT, s->r.text[0], NULL);
         if (hd_sched_add(e->sched, &s->r, &s->r.err) == HD_OK) continue;
         s->r.n_text = s->r.n_prompt;
         s->r.end = HD_END_FAILED;
@@ -97,28 +117,55 @@ static void take_in(hd_engine *e)
     }
 }
 
-static void end_soon(slot *s, hd_end why)
+static void end_soon(hd_slot *s, hd_end why)
 {
     s->r.is_cancelled = true;
     s->r.end = why;
 }
 
-/* Cancels, deadlines, readers that do not read. */
+/* Events that found no room: to the ring, if the reader has made some. Whether the reader is so
+ * slow that it is given up. */
+static bool move_events(hd_engine *e, hd_slot *s, int64_t now)
+{
+    if (hd_events_is_clear(&s->events)) return false;
+    hd_events_move(&s->events);
+    e->has_news = true;
+    s->r.is_paused = !hd_events_is_clear(&s->events);
+    if (!s->r.is_paused)
+        s->paused_ns = 0;
+    else if (s->paused_ns == 0)
+        s->paused_ns = now;
+    return s->r.is_paused && now - s->paused_ns > SLOW_READER_NS;
+}
+
+static void look_after_one(hd_engine *e, hd_slot *s, int64_t now)
+{
+    hd_err err;
+    bool is_given_up = move_events(e, s, now);
+    bool is_unwanted = atomic_load(&s->cancelled) == s->r.id || atomic_load(&e->stops);
+    if (s->is_done) {
+        if (is_given_up || is_unwanted || hd_events_is_clear(&s->events)) leave(e, s);
+        return;
+    }
+    if (hd_events_status(&s->events, &err) != HD_OK) fail_request(&s->r, &err);
+    if (is_given_up || (s->deadline_ns && now > s->deadline_ns)) end_soon(s, HD_END_TIMEOUT);
+    if (is_unwanted) end_soon(s, HD_END_CANCELLED);
+}
+
+/* Cancels, deadlines, readers that do not read. From the back: whoever leaves is replaced by the
+ * last one. */
 static void look_after(hd_engine *e)
 {
     int64_t now = hd_clock_ns();
-    for (int32_t i = 0; i < e->n_live; i++) {
-        slot *s = e->live[i];
-        s->r.is_paused = !hd_events_has_room(&s->events);
-        if (!s->r.is_paused)
-            s->paused_ns = 0;
-        else if (s->paused_ns == 0)
-            s->paused_ns = now;
-        if (s->paused_ns && now - s->paused_ns > SLOW_READER_NS) end_soon(s, HD_END_TIMEOUT);
-        if (s->deadline_ns && now > s->deadline_ns) end_soon(s, HD_END_TIMEOUT);
-        if (atomic_load(&s->cancelled) == s->r.id || atomic_load(&e->stops))
-            end_soon(s, HD_END_CANCELLED);
-    }
+    for (int32_t i = e->n_live - 1; i >= 0; i--) look_after_one(e, e->live[i], now);
+}
+
+static void tell_news(hd_engine *e)
+{
+    uint64_t one = 1;
+    if (!e->has_news) return;
+    e->has_news = false;
+    while (write(e->event_fd, &one, sizeof one) < 0 && errno == EINTR);
 }
 
 static void publish_stats(hd_engine *e)
@@ -135,9 +182,9 @@ static void publish_stats(hd_engine *e)
                                  .n_preempted = s.n_preempted,
                                  .n_running = (uint64_t)s.n_running,
                                  .n_waiting = (uint64_t)s.n_waiting};
-    uint64_t words[N_STATS];
+    uint64_t words[HD_N_ENGINE_STATS];
     memcpy(words, &now, sizeof words);
-    for (int i = 0; i < N_STATS; i++)
+    for (int i = 0; i < HD_N_ENGINE_STATS; i++)
         atomic_store_explicit(&e->stats[i], words[i], memory_order_relaxed);
 }
 
@@ -153,6 +200,7 @@ static void *engine_main(void *arg)
         hd_status st = hd_sched_step(e->sched, NULL);
         hd_sched_get_stats(e->sched, &after);
         publish_stats(e);
+        tell_news(e);
         if (st == HD_E_NOTFOUND)
             (void)hd_queue_wait(e->inbox, IDLE_WAIT_MS);
         else if (st == HD_OK && after.n_steps == before.n_steps)
@@ -162,25 +210,6 @@ static void *engine_main(void *arg)
 }
 
 /* ---- open, close ------------------------------------------------------------------------------*/
-
-static uint32_t power_of_two_from(int32_t n)
-{
-    uint32_t size = 1;
-    while (size < (uint32_t)n) size *= 2;
-    return size;
-}
-
-static hd_status make_slots(hd_engine *e, int32_t n, hd_err *err)
-{
-    if (n < 1 || n > MAX_REQUESTS)
-        HD_FAIL(err, HD_E_ARG, "max_requests is %d, expected 1 to %d", n, MAX_REQUESTS);
-    e->slots = hd_mem_try_calloc((size_t)n, sizeof *e->slots);
-    e->live = hd_mem_try_calloc((size_t)n, sizeof(slot *));
-    if (!e->slots || !e->live) HD_FAIL(err, HD_E_NOMEM, "out of memory for %d requests", n);
-    e->n_slots = n;
-    for (int32_t i = 0; i < n; i++) e->slots[i].next_free = i + 1 < n ? i + 1 : -1;
-    return hd_queue_create(power_of_two_from(n), &e->inbox, err);
-}
 
 /* Signals are for the program's own threads. */
 static hd_status start_thread(hd_engine *e, hd_err *err)
@@ -195,16 +224,42 @@ static hd_status start_thread(hd_engine *e, hd_err *err)
     return HD_OK;
 }
 
+/* A model without a tokenizer is a model of ids. */
+static hd_status open_tokenizer(hd_engine *e, const char *dir, hd_err *err)
+{
+    hd_status st = hd_tokenizer_open(dir, &e->tokenizer, err);
+    return st == HD_E_NOTFOUND ? HD_OK : st;
+}
+
+/* Long texts, but not all of them at once. */
+static hd_status fill_defaults(hd_model_opts *model, const char *dir, int32_t kv_mb, hd_err *err)
+{
+    hd_config cfg;
+    if (model->max_seqs <= 0) model->max_seqs = DEFAULT_SEQS;
+    if (model->max_ctx <= 0) {
+        HD_TRY(hd_config_load(dir, &cfg, err));
+        model->max_ctx = cfg.max_position < DEFAULT_CTX ? cfg.max_position : DEFAULT_CTX;
+    }
+    if (kv_mb > 0) model->kv_bytes = (int64_t)kv_mb << 20;
+    if (model->kv_tokens <= 0) model->kv_tokens = 2 * (int64_t)model->max_ctx;
+    return HD_OK;
+}
+
 static hd_status open_parts(hd_engine *e, const char *dir, const hd_engine_opts *o, hd_err *err)
 {
     hd_model_opts model = o->model;
     int64_t snap_mb = o->snapshot_mb ? o->snapshot_mb : DEFAULT_SNAP_MB;
-    if (model.max_seqs <= 0) model.max_seqs = DEFAULT_SEQS;
-    HD_TRY(make_slots(e, o->max_requests ? o->max_requests : DEFAULT_REQUESTS, err));
+    e->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (e->event_fd < 0) HD_FAIL(err, HD_E_IO, "no eventfd for an engine: %s", strerror(errno));
+    HD_TRY(hd_engine_make_slots(e, o->max_requests ? o->max_requests : DEFAULT_REQUESTS, err));
+    HD_TRY(fill_defaults(&model, dir, o->kv_mb, err));
     HD_TRY(hd_model_open(dir, &model, &e->model, err));
+    hd_model_get_info(e->model, &e->info);
+    HD_TRY(open_tokenizer(e, dir, err));
     hd_sched_opts sched = {.model = e->model,
                            .snap_budget = snap_mb > 0 ? (size_t)snap_mb << 20 : 0,
                            .chunk = o->chunk,
+                           .on_prompt_logits = on_prompt_logits,
                            .on_token = on_token,
                            .on_done = on_done,
                            .ctx = e};
@@ -217,6 +272,7 @@ hd_status hd_engine_open(const char *dir, const hd_engine_opts *opts, hd_engine 
     static const hd_engine_opts defaults;
     hd_engine *e = hd_mem_calloc(1, sizeof *e);
     *out = NULL;
+    e->event_fd = -1;
     pthread_mutex_init(&e->lock, NULL);
     hd_status st = open_parts(e, dir, opts ? opts : &defaults, err);
     if (st == HD_OK)
@@ -224,13 +280,6 @@ hd_status hd_engine_open(const char *dir, const hd_engine_opts *opts, hd_engine 
     else
         hd_engine_close(e);
     return st;
-}
-
-static void free_request(hd_request *r)
-{
-    hd_mem_free(r->text);
-    hd_mem_free((void *)(uintptr_t)r->how.bias);
-    *r = (hd_request){0};
 }
 
 void hd_engine_close(hd_engine *e)
@@ -241,135 +290,34 @@ void hd_engine_close(hd_engine *e)
         hd_queue_wake(e->inbox);
         pthread_join(e->thread, NULL);
     }
-    for (int32_t i = 0; i < e->n_slots; i++) free_request(&e->slots[i].r);
     hd_sched_destroy(e->sched);
+    hd_engine_drop_slots(e);
     hd_model_close(e->model);
-    hd_queue_destroy(e->inbox);
+    hd_tokenizer_close(e->tokenizer);
     pthread_mutex_destroy(&e->lock);
-    hd_mem_free(e->slots);
-    hd_mem_free(e->live);
+    if (e->event_fd >= 0) close(e->event_fd);
     hd_mem_free(e);
 }
 
 void hd_engine_get_info(const hd_engine *e, hd_model_info *out)
 {
-    hd_model_get_info(e->model, out);
+    *out = e->info;
+}
+
+hd_tokenizer *hd_engine_tokenizer(const hd_engine *e)
+{
+    return e->tokenizer;
+}
+
+int hd_engine_event_fd(const hd_engine *e)
+{
+    return e->event_fd;
 }
 
 void hd_engine_get_stats(hd_engine *e, hd_engine_stats *out)
 {
-    uint64_t words[N_STATS];
-    for (int i = 0; i < N_STATS; i++)
+    uint64_t words[HD_N_ENGINE_STATS];
+    for (int i = 0; i < HD_N_ENGINE_STATS; i++)
         words[i] = atomic_load_explicit(&e->stats[i], memory_order_relaxed);
     memcpy(out, words, sizeof words);
-}
-
-/* ---- slots ------------------------------------------------------------------------------------*/
-
-static slot *take_slot(hd_engine *e)
-{
-    pthread_mutex_lock(&e->lock);
-    slot *s = e->first_free < 0 ? NULL : &e->slots[e->first_free];
-    if (s) {
-        e->first_free = s->next_free;
-        s->n_uses++;
-    }
-    pthread_mutex_unlock(&e->lock);
-    return s;
-}
-
-static void give_back(hd_engine *e, slot *s)
-{
-    free_request(&s->r);
-    atomic_store(&s->id, 0);
-    pthread_mutex_lock(&e->lock);
-    s->next_free = e->first_free;
-    e->first_free = (int32_t)(s - e->slots);
-    pthread_mutex_unlock(&e->lock);
-}
-
-static slot *find_slot(hd_engine *e, uint64_t id)
-{
-    uint64_t i = id & UINT32_MAX;
-    if (id == 0 || i >= (uint64_t)e->n_slots) return NULL;
-    return atomic_load(&e->slots[i].id) == id ? &e->slots[i] : NULL;
-}
-
-/* ---- requests ---------------------------------------------------------------------------------*/
-
-static hd_status check(const hd_submit *q, const hd_model *m, hd_err *err)
-{
-    hd_model_info info;
-    hd_model_get_info(m, &info);
-    if (!q->ids || q->n_ids < 1 || q->max_new < 1 || q->min_new < 0)
-        HD_FAIL(err, HD_E_ARG, "a request needs ids, and at least one token to generate");
-    if (q->timeout_ms < 0 || q->timeout_ms > MAX_TIMEOUT_MS)
-        HD_FAIL(err, HD_E_ARG, "timeout_ms is %" PRId64 ", expected 0 to %" PRId64, q->timeout_ms,
-                MAX_TIMEOUT_MS);
-    if (q->n_ids >= info.max_ctx)
-        HD_FAIL(err, HD_E_LIMIT, "the prompt has %d tokens, and there is room for %d", q->n_ids,
-                info.max_ctx - 1);
-    return hd_sampling_check(&q->how, info.vocab_size, err);
-}
-
-static hd_status copy_request(hd_request *r, const hd_submit *q, int32_t max_ctx, hd_err *err)
-{
-    int32_t room = max_ctx - q->n_ids, max_new = q->max_new < room ? q->max_new : room;
-    size_t n_bias = q->how.n_bias;
-    *r = (hd_request){.n_prompt = q->n_ids,
-                      .max_new = max_new,
-                      .min_new = q->min_new,
-                      .ignores_eos = q->ignore_eos != 0,
-                      .how = q->how,
-                      .group = q->group,
-                      .priority = q->priority};
-    r->how.bias = NULL;
-    r->text = hd_mem_try_calloc((size_t)q->n_ids + (size_t)max_new, sizeof *r->text);
-    hd_logit_bias *bias = hd_mem_try_calloc(n_bias + 1, sizeof *bias);
-    r->how.bias = bias;
-    if (!r->text || !bias) HD_FAIL(err, HD_E_NOMEM, "out of memory for a request");
-    memcpy(r->text, q->ids, (size_t)q->n_ids * sizeof *r->text);
-    if (n_bias) memcpy(bias, q->how.bias, n_bias * sizeof *bias);
-    return HD_OK;
-}
-
-hd_status hd_engine_submit(hd_engine *e, const hd_submit *q, uint64_t *id, hd_err *err)
-{
-    hd_model_info info;
-    hd_model_get_info(e->model, &info);
-    HD_TRY(check(q, e->model, err));
-    slot *s = take_slot(e);
-    if (!s) HD_FAIL(err, HD_E_LIMIT, "all %d requests are taken: read their ends", e->n_slots);
-    hd_status st = copy_request(&s->r, q, info.max_ctx, err);
-    if (st != HD_OK) {
-        give_back(e, s);
-        return st;
-    }
-    hd_events_reset(&s->events);
-    s->r.owner = s;
-    s->paused_ns = 0;
-    s->deadline_ns = q->timeout_ms ? hd_clock_ns() + q->timeout_ms * 1000000 : 0;
-    *id = s->r.id = (uint64_t)s->n_uses << 32 | (uint64_t)(s - e->slots);
-    atomic_store(&s->id, *id);
-    bool has_room = hd_queue_push(e->inbox, s); /* as many places as slots */
-    HD_ASSERT(has_room);
-    return HD_OK;
-}
-
-void hd_engine_cancel(hd_engine *e, uint64_t id)
-{
-    slot *s = find_slot(e, id);
-    if (!s) return;
-    atomic_store(&s->cancelled, id);
-    hd_queue_wake(e->inbox);
-}
-
-hd_status hd_engine_next(hd_engine *e, uint64_t id, int timeout_ms, hd_event *out, hd_err *err)
-{
-    slot *s = find_slot(e, id);
-    if (!s) HD_FAIL(err, HD_E_NOTFOUND, "no request %" PRIu64, id);
-    if (!hd_events_get(&s->events, timeout_ms, out))
-        HD_FAIL(err, HD_E_TIMEOUT, "no event within %d ms", timeout_ms);
-    if (out->kind == HD_EVENT_END) give_back(e, s);
-    return HD_OK;
 }

@@ -22,8 +22,10 @@ typedef struct hd_request {
     /* what was asked */
     int32_t *text; /* i32 [n_prompt + max_new], owned by whoever made the request */
     int32_t n_prompt, max_new;
-    int32_t min_new;     /* the end-of-sentence token is not drawn before so many others */
-    bool ignores_eos;    /* it is a token like any other */
+    int32_t min_new;         /* no token that ends it is drawn before so many others */
+    bool ignores_eos;        /* the end-of-sentence token is one like any other */
+    const int32_t *stop_ids; /* i32 [n_stop_ids]: tokens that end it too; owned like text */
+    int32_t n_stop_ids;
     bool wants_echo;     /* logits of the prompt are told; so it takes no prefix from the cache */
     hd_sampling how;     /* bias borrowed */
     hd_matcher *matcher; /* borrowed: at the end of the text; NULL: every token may come */
@@ -38,7 +40,8 @@ typedef struct hd_request {
     int32_t n_text;    /* prompt and generated */
     int32_t n_cached;  /* of the prompt: positions whose forward pass was skipped */
     int32_t n_echoed;  /* prompt positions whose logits were told */
-    bool is_cancelled; /* to be ended at the next step border, with `end` */
+    bool is_cancelled; /* to be ended at the next step border; `end` tells why, if other
+                           than HD_END_CANCELLED */
     bool is_paused;    /* chooses no token for now: nobody reads them */
     uint64_t turn;     /* order of arrival */
     uint64_t since;    /* step at which it got its sequence */
@@ -58,6 +61,14 @@ typedef struct hd_request {
 static inline bool hd_request_echoes(const hd_request *r)
 {
     return r->wants_echo && r->n_echoed < r->n_prompt - 1;
+}
+
+/* Whether `id` is one of the tokens that end the request. */
+static inline bool hd_request_ends_with(const hd_request *r, int32_t eos_id, int32_t id)
+{
+    int32_t i = 0;
+    while (i < r->n_stop_ids && r->stop_ids[i] != id) i++;
+    return i < r->n_stop_ids || (id == eos_id && !r->ignores_eos);
 }
 
 static inline int32_t hd_request_n_new(const hd_request *r)

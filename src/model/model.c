@@ -16,6 +16,18 @@ static int32_t or_default(int32_t value, int32_t fallback)
     return value > 0 ? value : fallback;
 }
 
+/* Positions whose compressed rows take so many bytes. */
+static int64_t tokens_in(const hd_config *c, int64_t bytes)
+{
+    int64_t per_128 = 0; /* of 128 positions: 32 rows of each layer of ratio 4, one of ratio 128 */
+    for (int32_t i = 0; i < c->n_layers; i++) {
+        if (c->ratio[i] == HD_CSA_RATIO) per_128 += 32 * (HD_KV_ROW_BYTES + HD_INDEX_ROW_BYTES);
+        if (c->ratio[i] == HD_HCA_RATIO) per_128 += HD_KV_ROW_BYTES;
+    }
+    int64_t n = per_128 ? bytes / per_128 : INT32_MAX;
+    return n < INT32_MAX / 128 ? n * 128 : INT32_MAX;
+}
+
 static hd_status set_limits(hd_model *m, const hd_model_opts *o, hd_err *err)
 {
     m->max_seqs = or_default(o->max_seqs, DEFAULT_MAX_SEQS);
@@ -23,6 +35,7 @@ static hd_status set_limits(hd_model *m, const hd_model_opts *o, hd_err *err)
     m->max_ctx = or_default(o->max_ctx, short_model ? m->cfg.max_position : DEFAULT_MAX_CTX);
     m->max_rows = or_default(o->max_rows, DEFAULT_MAX_ROWS);
     m->kv_tokens = o->kv_tokens > 0 ? o->kv_tokens : (int64_t)m->max_seqs * m->max_ctx;
+    if (o->kv_bytes > 0) m->kv_tokens = tokens_in(&m->cfg, o->kv_bytes);
     if (m->max_rows > MAX_ROWS_LIMIT)
         HD_FAIL(err, HD_E_ARG, "max_rows is %d, expected at most %d", m->max_rows, MAX_ROWS_LIMIT);
     if (m->max_ctx > m->cfg.max_position)

@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "hadal/text.h"
 #include "text/chat_rules.h"
 #include "text/vocab.h"
 
@@ -37,21 +38,6 @@ void hd_vtrie_destroy(hd_vtrie *t);
 size_t hd_vtrie_mask_words(const hd_vtrie *t);
 
 /* ---- grammars ---- */
-
-typedef enum hd_grammar_kind {
-    HD_GRAMMAR_SCHEMA, /* text: a JSON Schema */
-    HD_GRAMMAR_OBJECT, /* any JSON object */
-    HD_GRAMMAR_REGEX,  /* text: the whole answer matches it */
-    HD_GRAMMAR_EBNF,   /* text: rules, see docs/constrain.md */
-    HD_GRAMMAR_TOOLS   /* text: an array of {"function": {"name", "parameters", "strict"}} */
-} hd_grammar_kind;
-
-typedef enum hd_tool_choice {
-    HD_TOOLS_AUTO,     /* free text, then calls if the model opens a block */
-    HD_TOOLS_REQUIRED, /* calls, nothing else */
-    HD_TOOLS_NAMED,    /* calls of the tool `tool_name` */
-    HD_TOOLS_NONE      /* free text without calls */
-} hd_tool_choice;
 
 typedef struct hd_grammar_source {
     hd_grammar_kind kind;

@@ -23,6 +23,7 @@ hd_status hd_stops_init(hd_stops *s, const char *const *list, size_t n, hd_err *
         memcpy(copy, list[s->n], len);
         s->items[s->n] = (hd_str){copy, len};
     }
+    s->i_found = n;
     return HD_OK;
 }
 
@@ -35,13 +36,15 @@ void hd_stops_deinit(hd_stops *s)
 }
 
 /* Where the text ends before a stop string that is complete at or behind `from`. */
-static bool find_stop(const hd_stops *s, hd_str text, size_t from, size_t *begin)
+static bool find_stop(hd_stops *s, hd_str text, size_t from, size_t *begin)
 {
     for (size_t end = from; end <= text.len; end++) {
         size_t longest = 0;
         for (size_t i = 0; i < s->n; i++)
-            if (s->items[i].len > longest && hd_str_ends((hd_str){text.ptr, end}, s->items[i]))
+            if (s->items[i].len > longest && hd_str_ends((hd_str){text.ptr, end}, s->items[i])) {
                 longest = s->items[i].len;
+                s->i_found = i;
+            }
         if (longest == 0) continue;
         *begin = end - longest;
         return true;
@@ -66,7 +69,7 @@ static size_t possible_stop(const hd_stops *s, hd_str text)
 bool hd_stops_feed(hd_stops *s, hd_str text, hd_buf *out)
 {
     size_t seen = s->held.len, n;
-    if (s->n == 0) {
+    if (s->n == 0 || s->is_off) {
         hd_buf_add_str(out, text);
         return false;
     }

@@ -12,7 +12,9 @@
 typedef struct hd_stops {
     hd_str *items; /* [n], not empty; owned with their text */
     size_t n;
-    hd_buf held; /* the end of the text so far */
+    bool is_off;    /* text passes through: an answer may not end yet */
+    size_t i_found; /* the one that ended the stream; n: none did */
+    hd_buf held;    /* the end of the text so far */
 } hd_stops;
 
 /** @param list [n] NUL-terminated, copied. @return HD_E_ARG for an empty one; HD_E_NOMEM. */

@@ -190,8 +190,17 @@ static void test_slow_reader(void **state)
 {
     (void)state;
     int32_t got[MAX_NEW], n;
+    hd_err err = {0};
+    uint64_t slow;
     request *q = &requests[0];
-    uint64_t slow = submit(q, 300, 0); /* more than its ring holds */
+    hd_submit s = {.ids = q->ids, /* more than its ring holds */
+                   .n_ids = q->n_ids,
+                   .max_new = 300,
+                   .ignore_eos = 1,
+                   .how = q->how,
+                   .wants_logprobs = 1,
+                   .n_top = 20};
+    modelrun_check(hd_engine_submit(engine, &s, &slow, &err), "hd_engine_submit", &err);
     hd_engine_stats a, b;
     do {
         usleep(2000);
