@@ -8,8 +8,8 @@
 #include "base/jsonw.h"
 #include "base/utf8.h"
 #include "cli/commands.h"
+#include "cli/eval_pool.h"
 #include "cli/eval_results.h"
-#include "cli/eval_run.h"
 #include "cli/interrupt.h"
 #include "cli/jsonl.h"
 #include "cli/progress.h"
@@ -53,10 +53,12 @@ typedef struct job {
     size_t n_tasks, limit; /* limit 0: none */
     bool is_json, stores;
 
-    hd_session session;
+    hd_session session; /* for prompts; it has no model */
+    hd_engine *engine;
+    hd_model_info info;
     hd_eval_tasks tasks;
     hd_eval_results results;
-    hd_eval_answer answer; /* scratch: of the row that runs */
+    hd_eval_answer answer; /* scratch: a prompt */
     hd_buf line;           /* scratch */
     FILE *answers;
     char figures_path[MAX_PATH_BYTES];
@@ -150,9 +152,10 @@ static hd_status fail_answers(const job *j, hd_err *err)
     HD_FAIL(err, HD_E_IO, "cannot write '%s': %s", j->answers_file, strerror(errno));
 }
 
-static hd_status write_answer(job *j, const hd_eval_row *row, hd_err *err)
+static hd_status write_answer(job *j, const hd_eval_entry *done, hd_err *err)
 {
-    const hd_eval_answer *a = &j->answer;
+    const hd_eval_answer *a = &done->answer;
+    const hd_eval_row *row = done->row;
     hd_buf *line = &j->line;
     if (!j->answers) return HD_OK;
     hd_buf_reset(line);
@@ -171,20 +174,45 @@ static hd_status write_answer(job *j, const hd_eval_row *row, hd_err *err)
 
 /* ---- the run ---- */
 
-static hd_status run_rows(job *j, hd_progress *progress, hd_err *err)
+static hd_status take_row(job *j, hd_eval_pool *pool, hd_err *err)
 {
-    size_t n_done = 0;
-    for (size_t i = 0; i < j->tasks.n_rows; i++) {
-        const hd_eval_row *row = &j->tasks.rows[i];
-        if (!runs(j, row)) continue;
-        HD_TRY(hd_eval_run_row(&j->session, &j->tasks, row, &j->answer, err));
-        hd_eval_results_count(&j->results, row, &j->answer.score);
-        j->n_prompt_tokens += j->answer.prompt.len;
-        j->n_generated += j->answer.ids.len;
-        HD_TRY(write_answer(j, row, err));
-        hd_progress_update(progress, ++n_done, j->n_rows);
+    const hd_eval_entry *done;
+    HD_TRY(hd_eval_pool_next(pool, &done, err));
+    hd_eval_results_count(&j->results, done->row, &done->answer.score);
+    j->n_prompt_tokens += done->answer.prompt.len;
+    j->n_generated += done->answer.ids.len;
+    return write_answer(j, done, err);
+}
+
+static hd_status run_rows(job *j, hd_eval_pool *pool, hd_progress *progress, hd_err *err)
+{
+    size_t i = 0;
+    for (;;) {
+        for (; i < j->tasks.n_rows && !hd_eval_pool_is_full(pool); i++)
+            if (runs(j, &j->tasks.rows[i])) HD_TRY(hd_eval_pool_add(pool, &j->tasks.rows[i], err));
+        if (hd_eval_pool_is_empty(pool)) return HD_OK;
+        HD_TRY(take_row(j, pool, err));
+        hd_progress_update(progress, pool->n_taken, j->n_rows);
     }
-    return HD_OK;
+}
+
+static hd_status open_engine(job *j, int32_t ctx, hd_err *err)
+{
+    hd_progress progress;
+    hd_engine_opts opts = {.model = {.device = j->model.device,
+                                     .isa = j->model.isa,
+                                     .n_threads = j->model.n_threads,
+                                     .max_seqs = HD_EVAL_AT_ONCE,
+                                     .max_ctx = ctx,
+                                     .kv_tokens = 4 * (int64_t)ctx,
+                                     .progress = hd_progress_update,
+                                     .progress_ctx = &progress},
+                           .max_requests = HD_EVAL_AT_ONCE};
+    hd_progress_init(&progress, "loading", HD_PROGRESS_BYTES);
+    hd_status status = hd_engine_open(j->model.dir, &opts, &j->engine, err);
+    hd_progress_end(&progress);
+    if (status == HD_OK) hd_engine_get_info(j->engine, &j->info);
+    return status;
 }
 
 static hd_status run_model(job *j, hd_err *err)
@@ -192,13 +220,17 @@ static hd_status run_model(job *j, hd_err *err)
     hd_progress progress;
     int32_t ctx;
     HD_TRY(plan_context(j, &ctx, err));
-    HD_TRY(hd_session_load(&j->session, &j->model, ctx, false, err));
+    HD_TRY(open_engine(j, ctx, err));
     hd_interrupt_install(HD_INTERRUPT_TWICE_KILLS);
     if (j->answers_file && !(j->answers = fopen(j->answers_file, "we")))
         return fail_answers(j, err);
+    hd_eval_pool pool = {
+        .engine = j->engine, .session = &j->session, .tasks = &j->tasks, .how = &j->model.how};
+    hd_eval_pool_init(&pool);
     hd_progress_init(&progress, "evaluating", HD_PROGRESS_ROWS);
-    hd_status status = run_rows(j, &progress, err);
+    hd_status status = run_rows(j, &pool, &progress, err);
     hd_progress_end(&progress);
+    hd_eval_pool_deinit(&pool);
     j->seconds = hd_progress_seconds(&progress);
     HD_TRY(status);
     if (j->answers && fflush(j->answers) != 0) return fail_answers(j, err);
@@ -216,7 +248,7 @@ static void add_json(const job *j, hd_buf *out)
     hd_buf_addz(out, "{\"model\": ");
     hd_jsonw_str(out, hd_buf_str(&dir));
     hd_buf_addz(out, ", \"device\": ");
-    hd_jsonw_str(out, hd_str_from(j->session.info.device));
+    hd_jsonw_str(out, hd_str_from(j->info.device));
     hd_buf_addz(out, ", \"tasks\": [");
     for (size_t i = 0; i < j->results.n; i++) {
         const hd_eval_result *r = &j->results.all[i];
@@ -268,7 +300,7 @@ static hd_status print_report(const job *j, hd_err *err)
     hd_buf_deinit(&out);
     if (status != HD_OK || j->is_json) return status;
     fprintf(stderr, "%zu rows in %.1f s; prompts %" PRIu64 " tokens, answers %" PRIu64 "; %s\n",
-            j->n_rows, j->seconds, j->n_prompt_tokens, j->n_generated, j->session.info.device);
+            j->n_rows, j->seconds, j->n_prompt_tokens, j->n_generated, j->info.device);
     return HD_OK;
 }
 
@@ -306,6 +338,7 @@ static void init_job(job *j)
 static void deinit_job(job *j)
 {
     if (j->answers) fclose(j->answers);
+    hd_engine_close(j->engine);
     hd_buf_deinit(&j->line);
     hd_eval_answer_deinit(&j->answer);
     hd_eval_results_deinit(&j->results);

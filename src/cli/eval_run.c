@@ -37,31 +37,34 @@ hd_status hd_eval_prompt(hd_session *s, const hd_eval_tasks *t, const hd_eval_ro
 }
 
 /* Draw until the model ends by itself, or the row allows no more. */
-static hd_status answer(hd_session *s, const hd_eval_row *row, hd_eval_answer *out, bool *has_ended,
-                        hd_err *err)
+static hd_status answer(hd_session *s, const hd_eval_row *row, hd_eval_answer *out, hd_err *err)
 {
-    int32_t id;
+    int32_t id = -1;
     hd_ids_reset(&out->ids);
-    *has_ended = false;
-    while (!*has_ended && out->ids.len < (size_t)row->max_tokens && hd_session_has_room(s)) {
+    while (id != s->info.eos_id && out->ids.len < (size_t)row->max_tokens &&
+           hd_session_has_room(s)) {
         if (hd_interrupt_seen()) HD_FAIL(err, HD_E_CANCELLED, "interrupted");
         HD_TRY(hd_session_next(s, &id, err));
         HD_TRY(hd_ids_push(&out->ids, id, err));
-        *has_ended = id == s->info.eos_id;
     }
     return HD_OK;
 }
 
-hd_status hd_eval_run_row(hd_session *s, const hd_eval_tasks *t, const hd_eval_row *row,
-                          hd_eval_answer *out, hd_err *err)
+hd_status hd_eval_score_ids(hd_session *s, const hd_eval_row *row, hd_eval_answer *out, hd_err *err)
 {
-    bool has_ended;
-    HD_TRY(hd_eval_prompt(s, t, row, out, err));
-    HD_TRY(hd_session_prompt(s, out->prompt.ptr, out->prompt.len, err));
-    HD_TRY(answer(s, row, out, &has_ended, err));
+    bool has_ended = out->ids.len > 0 && out->ids.ptr[out->ids.len - 1] == s->config.eos_id;
     hd_eval_output given = {.ids = out->ids.ptr,
                             .n = out->ids.len - has_ended,
                             .start = out->start,
                             .has_ended = has_ended};
     return hd_eval_score_answer(&out->score, row, s->tokenizer, &given, err);
+}
+
+hd_status hd_eval_run_row(hd_session *s, const hd_eval_tasks *t, const hd_eval_row *row,
+                          hd_eval_answer *out, hd_err *err)
+{
+    HD_TRY(hd_eval_prompt(s, t, row, out, err));
+    HD_TRY(hd_session_prompt(s, out->prompt.ptr, out->prompt.len, err));
+    HD_TRY(answer(s, row, out, err));
+    return hd_eval_score_ids(s, row, out, err);
 }

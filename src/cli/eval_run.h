@@ -1,6 +1,4 @@
-/* One row of an evaluation with a model: prompt, greedy answer, score.
- *
- * What `hadal eval` does for each row, apart from counting; tests run rows with it too. */
+/* One row of an evaluation: its prompt, an answer, the score. */
 #ifndef HD_CLI_EVAL_RUN_H
 #define HD_CLI_EVAL_RUN_H
 
@@ -22,8 +20,13 @@ void hd_eval_answer_deinit(hd_eval_answer *a);
 hd_status hd_eval_prompt(hd_session *s, const hd_eval_tasks *t, const hd_eval_row *row,
                          hd_eval_answer *out, hd_err *err) HD_WARN_UNUSED;
 
-/** Let the session's model answer a row, and score it. The session must be loaded, with room for
- *  the prompt and row->max_tokens; how it chooses tokens is its own setting.
+/** Score the ids that are in *out. */
+hd_status hd_eval_score_ids(hd_session *s, const hd_eval_row *row, hd_eval_answer *out,
+                            hd_err *err) HD_WARN_UNUSED;
+
+/** All of it without an engine: let the session's model answer a row, and score it. The session
+ * must be loaded, with room for the prompt and row->max_tokens; how it chooses tokens is its own
+ * setting.
  *  @return also HD_E_CANCELLED after Ctrl-C, and what the model reports. */
 hd_status hd_eval_run_row(hd_session *s, const hd_eval_tasks *t, const hd_eval_row *row,
                           hd_eval_answer *out, hd_err *err) HD_WARN_UNUSED;
