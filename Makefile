@@ -2,10 +2,12 @@
 # On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check asan tsan cross fuzz cover bench oracle install clean help setup
+.PHONY: all demo test check asan tsan matrix cross fuzz cover bench oracle install clean help setup
 
 BUILD  := build
 T      ?= 60
+N      ?= 100000
+SEED   ?= 1
 JOBS   := $(shell nproc)
 cmake   = cmake --preset $(1) >/dev/null && cmake --build --preset $(1)
 ctest   = ctest --test-dir $(1) --output-on-failure -j $(JOBS)
@@ -38,6 +40,11 @@ tsan: ## thread team, threaded backend and wrappers under ThreadSanitizer
 	@tools/setup.sh test
 	@$(call cmake,tsan)
 	$(call ctest,build-tsan) -R 'unit.(par|queue|events|engine|trace|trace_args)$$|op.ops'
+
+matrix: ## random settings of the engine against runs alone, until N tokens agree (SEED=N)
+	@tools/setup.sh test
+	@$(call cmake,release)
+	$(BUILD)/tests/unit_test_matrix $(N) $(SEED)
 
 cross: ## build the op tests for aarch64 and run them under qemu
 	@tools/setup.sh cross

@@ -158,7 +158,13 @@ HD_API int hd_engine_event_fd(const hd_engine *engine);
 typedef struct hd_engine_stats {
     uint64_t n_steps, n_rows, n_generated;
     uint64_t n_prompt, n_cached, n_replayed; /**< positions */
-    uint64_t n_hits, n_preempted;
+    uint64_t n_hits;                         /**< requests that began behind a cached prefix */
+    uint64_t n_forks;                        /**< of them: a cached text went on in another way */
+    uint64_t n_rewinds;   /**< of them: no snapshot there, so an earlier state was restored or none,
+                               and tokens ran again */
+    uint64_t n_preempted; /**< gave their sequence back and went on later */
+    uint64_t n_evicted;   /**< blocks of the prefix cache that made room */
+    uint64_t n_snapshots; /**< kept */
     uint64_t n_running, n_waiting;
 } hd_engine_stats;
 

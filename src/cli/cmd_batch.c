@@ -365,7 +365,11 @@ static hd_status write_stats(const batch *b, hd_err *err)
     ADD("cached_tokens", s.n_cached);
     ADD("replayed_tokens", s.n_replayed);
     ADD("hits_ram", s.n_hits);
+    ADD("forks", s.n_forks);
+    ADD("rewinds", s.n_rewinds);
     ADD("preemptions", s.n_preempted);
+    ADD("evictions", s.n_evicted);
+    ADD("checkpoints", s.n_snapshots);
 #undef ADD
     hd_buf_addz(&text, "}\n");
     hd_status st = hd_buf_status(&text, "the counts", err);

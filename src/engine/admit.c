@@ -176,6 +176,7 @@ static hd_status begin_behind_prefix(hd_sched *s, hd_request *r, hd_err *err)
     hd_prefix_pages(s->prefix, block, s->csa, s->hca);
     hd_v4_state_adopt(r->seq, end, s->csa, s->hca);
     s->stats.n_hits++;
+    s->stats.n_forks += hd_prefix_goes_on(s->prefix, block);
     if (snap_end >= from && snap_end > 0) {
         HD_TRY(hd_v4_snap_load(r->seq, snap_end, hd_prefix_snap(s->prefix, snap), err));
         from = snap_end;

@@ -171,7 +171,9 @@ static void tell_news(hd_engine *e)
 static void publish_stats(hd_engine *e)
 {
     hd_sched_stats s;
+    hd_prefix_stats p;
     hd_sched_get_stats(e->sched, &s);
+    hd_prefix_get_stats(hd_sched_prefix(e->sched), &p);
     const hd_engine_stats now = {.n_steps = s.n_steps,
                                  .n_rows = s.n_rows,
                                  .n_generated = s.n_generated,
@@ -179,7 +181,11 @@ static void publish_stats(hd_engine *e)
                                  .n_cached = s.n_cached,
                                  .n_replayed = s.n_replayed,
                                  .n_hits = s.n_hits,
+                                 .n_forks = s.n_forks,
+                                 .n_rewinds = s.n_hits - s.n_snap_hits,
                                  .n_preempted = s.n_preempted,
+                                 .n_evicted = p.n_evicted,
+                                 .n_snapshots = s.n_snaps,
                                  .n_running = (uint64_t)s.n_running,
                                  .n_waiting = (uint64_t)s.n_waiting};
     uint64_t words[HD_N_ENGINE_STATS];

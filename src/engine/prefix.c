@@ -350,6 +350,11 @@ int32_t hd_prefix_add(hd_prefix *p, uint64_t group, int32_t parent, const int32_
     return i;
 }
 
+bool hd_prefix_goes_on(const hd_prefix *p, int32_t i)
+{
+    return i != NONE && p->block[i].n_behind > 0;
+}
+
 void hd_prefix_hold(hd_prefix *p, int32_t i)
 {
     if (i == NONE) return;

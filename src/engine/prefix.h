@@ -45,6 +45,9 @@ void hd_prefix_pages(const hd_prefix *p, int32_t block, int32_t *csa, int32_t *h
 int32_t hd_prefix_add(hd_prefix *p, uint64_t group, int32_t parent, const int32_t *ids, int32_t csa,
                       int32_t hca);
 
+/** Whether cached texts go on behind the block. */
+bool hd_prefix_goes_on(const hd_prefix *p, int32_t block);
+
 /** A held block, and so its path, stays. */
 void hd_prefix_hold(hd_prefix *p, int32_t block);
 void hd_prefix_drop(hd_prefix *p, int32_t block);

@@ -35,6 +35,7 @@ typedef struct hd_sched_stats {
     uint64_t n_prompt, n_cached, n_replayed; /* positions */
     uint64_t n_hits, n_snap_hits, n_replays; /* admissions behind a prefix; with a snapshot at its
                                                 end; with a replay */
+    uint64_t n_forks;                        /* hits where a cached text went on in another way */
     uint64_t n_preempted, n_snaps;
     int32_t n_running, n_waiting;
 } hd_sched_stats;
