@@ -2,11 +2,12 @@
 # On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check asan tsan matrix cross fuzz cover bench oracle install clean help setup
+.PHONY: all demo test check asan tsan matrix soak cross fuzz cover bench oracle install clean help setup
 
 BUILD  := build
 T      ?= 60
 N      ?= 100000
+MINUTES ?= 30
 SEED   ?= 1
 JOBS   := $(shell nproc)
 cmake   = cmake --preset $(1) >/dev/null && cmake --build --preset $(1)
@@ -45,6 +46,11 @@ matrix: ## random settings of the engine against runs alone, until N tokens agre
 	@tools/setup.sh test
 	@$(call cmake,release)
 	$(BUILD)/tests/unit_test_matrix $(N) $(SEED)
+
+soak: ## the engine under mixed load for MINUTES: memory must stay flat, answers the same
+	@tools/setup.sh test
+	@$(call cmake,release)
+	$(BUILD)/tests/soak_engine $(MINUTES) $(SEED)
 
 cross: ## build the op tests for aarch64 and run them under qemu
 	@tools/setup.sh cross
