@@ -21,7 +21,9 @@ ROWS = {
     "model": ["base", "io", "dev", "dist"],
     "engine": ["base", "io", "text", "dev", "dist", "model"],
     "server": ["base", "text", "engine"],
-    "cli": ["base", "io", "text", "dev", "model", "engine", "server"],
+    "opcase": ["base", "dev"],
+    "verify": ["base", "io", "text", "dev", "model", "engine", "opcase"],
+    "cli": ["base", "io", "text", "dev", "model", "engine", "server", "verify"],
 }
 BACKEND_ROW = ["base", "dev"]
 # Of dev, only the table of collectives is dist's business.
@@ -30,6 +32,7 @@ ONLY = {("dist", "dev"): ["dev/comm.h"]}
 PUBLIC = {
     "base": ["hadal/hadal.h"],
     "dev": ["hadal/hadal.h"],
+    "opcase": ["hadal/hadal.h"],
     "backend": ["hadal/hadal.h"],
     "server": ["hadal/hadal.h", "hadal/text.h", "hadal/engine.h"],
 }

@@ -11,6 +11,7 @@
     X("eval", cmd_eval, "how well a model does the tasks beside it")                               \
     X("synth", cmd_synth, "write a checkpoint with random weights")                                \
     X("inspect", cmd_inspect, "what a checkpoint is, and what is wrong with it")                   \
+    X("verify", cmd_verify, "is this device right, with this model, on this machine")              \
     X("logits", cmd_logits, "ids to logits and intermediate values: for tests and ports")          \
     X("tokenize", cmd_tokenize, "text to token ids and back")                                      \
     X("render", cmd_render, "a chat to the prompt that a model reads")                             \

@@ -1,4 +1,5 @@
 """The installed library: pkg-config, the example linked with the shared and the static form."""
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,13 @@ class Install(ModelTest):
         static = [f for f in static if f != "-lhadal"]
         self.assertEqual(shared, self.build_and_run("static", static))
         self.assertGreater(len(shared.strip()), 0)
+
+    def test_installed_program_finds_its_golden_data(self):
+        out = run(os.path.join(self.prefix, "bin", "hadal"), "verify", self.model, "--budget",
+                  "0.01", "--json")
+        golden = json.loads(out)["checks"][0]
+        self.assertEqual(golden["name"], "ref-golden")
+        self.assertTrue(golden["pass"] and golden["cases"] > 50)
 
     def test_installed_program_runs(self):
         out = run(os.path.join(self.prefix, "bin", "hadal"), "--version")

@@ -130,27 +130,6 @@ static hd_model *open_model(const subject *s, int32_t max_ctx, bool draft, bool 
 /* ---- stages of a one-layer model ----------------------------------------------------------------
  */
 
-/* In a run, whatever a captured value is made from is fed, and so has no error of its own. */
-typedef struct stage_run {
-    const char *feed, *capture;
-} stage_run;
-
-static const stage_run stage_runs[] = {
-    {"in qr o_rot ffn_in route_id route_w shared_out",
-     "hc_attn.mix hc_attn.pre hc_attn.post hc_attn.comb attn_in q index_q attn_out ffn_out"},
-    {"in hc_attn.pre hc_attn.post hc_attn.comb attn_in attn_out out",
-     "qr kv_all comp_kv index_k hc_ffn.mix hc_ffn.pre hc_ffn.post hc_ffn.comb ffn_in"},
-    {"in attn_in q kv_all comp_kv index_q index_k hc_attn.post hc_attn.comb attn_out ffn_in "
-     "hc_ffn.post hc_ffn.comb ffn_out",
-     "index_topk attn_keys o_rot route_id route_w shared_out out"},
-};
-
-static double stage_limit(const char *point)
-{
-    return strncmp(point, "hc_attn.", 8) == 0 || strcmp(point, "route_w") == 0 ? GOLDEN_EXACT_LIMIT
-                                                                               : GOLDEN_STAGE_LIMIT;
-}
-
 typedef void (*point_action)(const subject *s, const text *t, hd_probe *p, const char *point,
                              const hd_st_tensor *want);
 
@@ -182,7 +161,7 @@ static void check_point(const subject *s, const text *t, hd_probe *p, const char
     if (want->dtype == HD_DTYPE_I32)
         expect_equal(point, e);
     else
-        expect(s, point, e, stage_limit(point), 0.0);
+        expect(s, point, e, hd_golden_stage_limit(point, want->dtype), 0.0);
 }
 
 /* For each point of the list that this kind of layer has. */
@@ -206,12 +185,13 @@ static int for_points(const char *list, point_action act, const subject *s, cons
 static void check_stages(const subject *s, hd_model *m, text *t)
 {
     int n = 0;
-    for (size_t i = 0; i < HD_COUNT(stage_runs); i++) {
+    const hd_golden_stages *run;
+    for (size_t i = 0; (run = hd_golden_stages_at(i)); i++) {
         hd_probe *p = hd_probe_create(t->n);
-        for_points(stage_runs[i].feed, feed_point, s, t, p);
-        for_points(stage_runs[i].capture, capture_point, s, t, p);
+        for_points(run->feed, feed_point, s, t, p);
+        for_points(run->capture, capture_point, s, t, p);
         modelrun_run(m, &(modelrun_job){.ids = t->ids, .n = t->n, .probe = p, .logits = t->logits});
-        n += for_points(stage_runs[i].capture, check_point, s, t, p);
+        n += for_points(run->capture, check_point, s, t, p);
         if (i == 1) expect(s, "logits from 'out'", compare_logits(t), GOLDEN_STAGE_LIMIT, 0.0);
         hd_probe_destroy(p);
     }

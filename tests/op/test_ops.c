@@ -1,14 +1,16 @@
 /* Every op of every device that this machine can open, against `ref`, bit for bit.
  *
- * The tables in ops_*.c hold the cases; an op without any is an error. Prints one line per op and
- * device. Usage: op_test_ops [SEED] [OP]; another seed makes other cases, a failing line says which
- * case it was. Links base, dev and the backends only, so that a cross build runs under an emulator.
+ * The tables of src/opcase hold the cases; an op without any is an error. Prints one line per op
+ * and device. Usage: op_test_ops [SEED] [OP]; another seed makes other cases, a failing line says
+ * which case it was. Links base, dev, opcase and the backends only, so that a cross build runs
+ * under an emulator.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "opcase.h"
+#include "opcase/opcase.h"
+#include "support/devtest.h"
 
 #define MAX_DEVICES 16
 
@@ -37,7 +39,7 @@ static bool open_devices(void)
  * the same ref to the bit. */
 static uint64_t digest = 0xcbf29ce484222325u;
 
-static void add_to_digest(const opcase *c)
+static void add_to_digest(const hd_opcase *c)
 {
     for (size_t i = 0; i < c->n_out; i++)
         for (size_t k = 0; k < c->out[i].bytes; k++)
@@ -49,32 +51,47 @@ typedef struct tally {
     size_t n_off; /* differing elements */
     double worst;
     int n_bad; /* cases */
-    char first_bad[128];
+    char first_bad[256];
 } tally;
 
-static void run_case(const opcase_entry *e, uint64_t seed, int index, tally *tallies)
+/* A device that fails has failed the test. */
+static void run_on(hd_opcase *c, devtest *t, const hd_opcase_entry *e, const hd_opcase_which *which)
 {
-    opcase ref, other;
-    opcase_run(&ref, &devices[0], e->fn, seed, index);
+    hd_opcase_run(c, &t->on, e, which);
+    if (c->err.code == HD_OK) return;
+    fprintf(stderr, "%s, case %d: %s\n", hd_op_name(e->op), which->index, c->err.text);
+    exit(1);
+}
+
+static void run_case(const hd_opcase_entry *e, const hd_opcase_which *which, tally *tallies)
+{
+    hd_opcase ref, other;
+    run_on(&ref, &devices[0], e, which);
     add_to_digest(&ref);
     for (int d = 1; d < n_devices; d++) {
         tally *sum = &tallies[d];
-        opcase_run(&other, &devices[d], e->fn, seed, index);
-        size_t n_off = opcase_compare(&ref, &other, &sum->worst);
-        if (n_off && sum->n_bad++ == 0)
-            snprintf(sum->first_bad, sizeof sum->first_bad, "case %d: %s", index, ref.shape);
-        sum->n_off += n_off;
-        opcase_deinit(&other);
+        run_on(&other, &devices[d], e, which);
+        hd_opcase_diff diff = hd_opcase_compare(&ref, &other);
+        for (int k = 0; k < HD_OPCASE_KINDS; k++)
+            if (diff.worst[k] > sum->worst) sum->worst = diff.worst[k];
+        if (diff.n_differ && sum->n_bad++ == 0)
+            snprintf(sum->first_bad, sizeof sum->first_bad,
+                     "case %d: %s: output %zu, row %lld, column %lld: %g instead of %g",
+                     which->index, ref.shape, diff.output, (long long)diff.row, (long long)diff.col,
+                     diff.got, diff.want);
+        sum->n_off += diff.n_differ;
+        hd_opcase_deinit(&other);
     }
-    opcase_deinit(&ref);
+    hd_opcase_deinit(&ref);
 }
 
 /* True if all devices agree. */
-static bool run_entry(const opcase_entry *e, uint64_t seed)
+static bool run_entry(const hd_opcase_entry *e, uint64_t seed)
 {
     tally tallies[MAX_DEVICES] = {0};
     bool ok = true;
-    for (int i = 0; i < e->n_cases; i++) run_case(e, seed + (uint64_t)e->op * 7919, i, tallies);
+    for (int i = 0; i < e->n_cases; i++)
+        run_case(e, &(hd_opcase_which){.seed = seed, .index = i}, tallies);
     for (int d = 1; d < n_devices; d++) {
         const tally *sum = &tallies[d];
         bool is_fused = e->op >= HD_OP_hc_pre && !devices[d].dev->composed[e->op];
@@ -91,28 +108,25 @@ static bool run_entry(const opcase_entry *e, uint64_t seed)
     return ok;
 }
 
-static const opcase_entry *const tables[] = {opcase_rows_ops, opcase_linear_ops, opcase_cache_ops};
-
 static bool is_covered(hd_op op)
 {
-    for (size_t i = 0; i < HD_COUNT(tables); i++)
-        for (const opcase_entry *e = tables[i]; e->fn; e++)
-            if (e->op == op) return true;
+    const hd_opcase_entry *e;
+    for (int i = 0; (e = hd_opcase_entry_at(i)); i++)
+        if (e->op == op) return true;
     return false;
 }
 
 /* The comparison itself: runs with other random numbers must not look equal. */
 static bool sees_differences(void)
 {
-    opcase a, b;
-    double worst = 0.0;
-    const opcase_entry *e = &opcase_cache_ops[0];
-    opcase_run(&a, &devices[0], e->fn, 1, 0);
-    opcase_run(&b, &devices[0], e->fn, 2, 0);
-    size_t n_off = opcase_compare(&a, &b, &worst);
-    opcase_deinit(&a);
-    opcase_deinit(&b);
-    return n_off > 0 && worst > 0.0;
+    hd_opcase a, b;
+    const hd_opcase_entry *e = &hd_opcase_cache_ops[0];
+    run_on(&a, &devices[0], e, &(hd_opcase_which){.seed = 1});
+    run_on(&b, &devices[0], e, &(hd_opcase_which){.seed = 2});
+    hd_opcase_diff diff = hd_opcase_compare(&a, &b);
+    hd_opcase_deinit(&a);
+    hd_opcase_deinit(&b);
+    return diff.n_differ > 0 && diff.worst[HD_OPCASE_BF16] > 0.0;
 }
 
 int main(int argc, char **argv)
@@ -129,9 +143,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "the comparison sees no difference between different cases\n");
         return 1;
     }
-    for (size_t i = 0; i < HD_COUNT(tables); i++)
-        for (const opcase_entry *e = tables[i]; e->fn; e++)
-            if (!only || strcmp(only, hd_op_name(e->op)) == 0) ok = run_entry(e, seed) && ok;
+    const hd_opcase_entry *e;
+    for (int i = 0; (e = hd_opcase_entry_at(i)); i++)
+        if (!only || strcmp(only, hd_op_name(e->op)) == 0) ok = run_entry(e, seed) && ok;
     for (int op = 0; op < HD_OP_COUNT; op++) {
         if (is_covered((hd_op)op)) continue;
         printf("%-18s has no case\n", hd_op_name((hd_op)op));

@@ -1,11 +1,11 @@
 /* Devices for tests: which ones to try, and data moved in and out without noise.
  *
  * Any failure of the device itself ends the program with a message: a test that cannot run its op
- * has failed. Uses base and dev only, so that cross builds of the op tests can link it. */
+ * has failed. Uses base, dev and opcase only, so that cross builds of the op tests can link it. */
 #ifndef HD_TEST_DEVTEST_H
 #define HD_TEST_DEVTEST_H
 
-#include "dev/dev.h"
+#include "opcase/opdev.h"
 
 /** A device to test: name for hd_dev_open, instruction set or NULL. */
 typedef struct devtest_spec {
@@ -19,10 +19,7 @@ typedef struct devtest {
     hd_dev *dev;
     hd_stream *stream;
     char label[64]; /* "cpu avx2" */
-    void **buffers;
-    size_t n_buffers;
-    hd_weight **weights;
-    size_t n_weights;
+    hd_opdev on;    /* memory and weights */
 } devtest;
 
 /** False where this machine or build cannot open it (not linked in, unsupported). */
@@ -44,8 +41,7 @@ void devtest_clear(devtest *t);
 /** End the program with a message unless status is HD_OK. */
 void devtest_check(const devtest *t, hd_status status, const char *what);
 
-/** A quantised activation [rows, cols] as e4m3 codes and e8m0 scales, whatever the format on the
- *  device: out f32 [rows, cols], values with their scale. */
-void devtest_act_values(const hd_dev *dev, const void *act, int64_t rows, int64_t cols, float *out);
+/** The same unless a call of hd_opdev_* on t->on has failed. */
+void devtest_must(const devtest *t);
 
 #endif

@@ -6,20 +6,16 @@
 #ifndef HD_TEST_GOLDEN_H
 #define HD_TEST_GOLDEN_H
 
-#include "io/safetensors.h"
+#include "verify/golden.h"
 
-typedef struct golden_case {
-    char file[64];    /* case-prefill-230.safetensors */
-    int32_t prefill;  /* ids given at once; the rest one at a time */
-    int32_t n_tokens; /* in all */
-} golden_case;
+typedef hd_golden_case golden_case;
 
-enum { GOLDEN_MAX_CASES = 16 };
+enum { GOLDEN_MAX_CASES = HD_GOLDEN_MAX_CASES };
 
 /* How close is right: plain FP32 sums in any order stay well below, planted mistakes well above
  * (the README beside the data). */
-#define GOLDEN_STAGE_LIMIT 3e-3 /* one stage from golden inputs, BF16 results */
-#define GOLDEN_EXACT_LIMIT 1e-5 /* FP32 results that no rounding to BF16 precedes */
+#define GOLDEN_STAGE_LIMIT HD_GOLDEN_STAGE_LIMIT
+#define GOLDEN_EXACT_LIMIT HD_GOLDEN_EXACT_LIMIT
 #define GOLDEN_MEDIAN_LIMIT                                                                        \
     3e-3 /* a layer, a draft head, a one-layer model: median over positions */
 #define GOLDEN_LAYER_LIMIT 0.03 /* the same: all positions together */
@@ -41,13 +37,7 @@ const hd_st_tensor *golden_get(const hd_st *st, const char *name);
 /** A copy of an I32 tensor, aligned; freed by the caller. */
 int32_t *golden_i32(const hd_st_tensor *t);
 
-/** Distance of a result from golden rows: |a − b| / |b| in the L2 norm. */
-typedef struct golden_error {
-    double all;    /* over all rows together */
-    double median; /* over the rows, each by itself */
-    double worst;  /* the same, the worst row */
-    size_t n_differ, n;
-} golden_error;
+typedef hd_golden_error golden_error;
 
 /** @param got the golden tensor's rows as the same dtype, dense (F32, BF16 or I32; for integers
  *             only n_differ says something). A NaN makes every distance infinite. */
