@@ -416,6 +416,14 @@ hd_status hd_config_parse(hd_str json, hd_config *out, hd_err *err)
     return status;
 }
 
+static void hash_file(hd_str text, uint8_t out[HD_SHA256_BYTES])
+{
+    hd_sha256 s;
+    hd_sha256_init(&s);
+    hd_sha256_add(&s, text.ptr, text.len);
+    hd_sha256_end(&s, out);
+}
+
 hd_status hd_config_load(const char *dir, hd_config *out, hd_err *err)
 {
     char path[4096];
@@ -424,6 +432,7 @@ hd_status hd_config_load(const char *dir, hd_config *out, hd_err *err)
     hd_buf_init(&text, MAX_CONFIG_BYTES);
     hd_status status = hd_fs_read_all(path, &text, err);
     if (status == HD_OK) status = hd_config_parse(hd_buf_str(&text), out, err);
+    if (status == HD_OK) hash_file(hd_buf_str(&text), out->sha256);
     hd_buf_deinit(&text);
     return status;
 }

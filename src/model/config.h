@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "base/sha256.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "dev/params.h"
@@ -98,6 +99,8 @@ typedef struct hd_config {
     const char *unsupported;
     hd_expert_dtype expert_dtype;
     hd_chat_release chat_release; /* our key "hadal.chat_release", else 0731 iff DSpark */
+
+    uint8_t sha256[HD_SHA256_BYTES]; /* of config.json, by hd_config_load */
 } hd_config;
 
 /** Read and check the text of a config.json.

@@ -159,8 +159,7 @@ static hd_status copy_page(hd_model *m, uint8_t *pool, size_t row_bytes, int32_t
                               pool + page * (size_t)src, bytes, bytes, 1);
 }
 
-/* The first n rows of page src to page dst, in all pools of the kind. */
-static hd_status copy_rows(hd_model *m, hd_page_kind kind, int32_t src, int32_t dst, int32_t n)
+hd_status hd_v4_rows_copy(hd_model *m, hd_page_kind kind, int32_t src, int32_t dst, int32_t n)
 {
     for (int32_t i = 0; n > 0 && i < m->cfg.n_layers; i++) {
         hd_v4_block_state *b = &m->state.block[i];
@@ -177,7 +176,7 @@ static hd_status own_page(hd_seq *seq, hd_page_kind kind)
     int32_t i = page_to_copy(seq, kind);
     if (i < 0) return HD_OK;
     int32_t old = seq->page[kind][i], own = hd_pages_take(p, seq->slot);
-    hd_status st = copy_rows(seq->model, kind, old, own, seq->len / ratio_of(kind) % HD_PAGE_ROWS);
+    hd_status st = hd_v4_rows_copy(seq->model, kind, old, own, seq->len / ratio_of(kind) % HD_PAGE_ROWS);
     seq->page[kind][i] = own;
     hd_pages_drop(p, old, seq->slot);
     return st;
@@ -300,7 +299,7 @@ static hd_status share_pages(const hd_seq *src, hd_seq *dst, hd_page_kind kind)
         if (left < HD_PAGE_ROWS) {
             int32_t own = hd_pages_take(p, dst->slot);
             dst->page[kind][dst->n_pages[kind]++] = own;
-            return copy_rows(m, kind, id, own, left);
+            return hd_v4_rows_copy(m, kind, id, own, left);
         }
         hd_pages_seal(p, id, HD_PAGE_ROWS);
         hd_pages_hold(p, id);

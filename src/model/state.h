@@ -49,6 +49,21 @@ hd_status hd_v4_snap_save(hd_seq *seq, int32_t pos, uint8_t *host, hd_err *err) 
 hd_status hd_v4_snap_load(hd_seq *seq, int32_t pos, const uint8_t *host,
                           hd_err *err) HD_WARN_UNUSED;
 
+/** Where the compressed rows of 128 positions lie: a page of ratio 4, a row of a page of 128. */
+typedef struct hd_v4_rows_at {
+    int32_t csa, hca, hca_row;
+} hd_v4_rows_at;
+
+/** Bytes of the rows of 128 positions, all layers. */
+size_t hd_v4_rows_bytes(const hd_model *m);
+/** To and from host u8 [rows_bytes]; queued: `save` has written it by the next sync of the stream.
+ *  @return what the device says. */
+hd_status hd_v4_rows_save(hd_model *m, const hd_v4_rows_at *at, uint8_t *host) HD_WARN_UNUSED;
+hd_status hd_v4_rows_load(hd_model *m, const hd_v4_rows_at *at, const uint8_t *host) HD_WARN_UNUSED;
+/** The first n rows of page src to page dst, in all pools of the kind; queued. */
+hd_status hd_v4_rows_copy(hd_model *m, hd_page_kind kind, int32_t src, int32_t dst,
+                          int32_t n) HD_WARN_UNUSED;
+
 /** The position from which tokens must run again so that window and carries are right at `pos`, if
  *  nothing before it is known: each layer looks back 128 positions further. A snapshot between the
  *  two makes it shorter. */
