@@ -184,7 +184,7 @@ static hd_status begin_behind_prefix(hd_sched *s, hd_request *r, hd_err *err)
     if (from == end) {
         s->stats.n_snap_hits++;
     } else {
-        hd_v4_state_replay(r->seq, from);
+        HD_TRY(hd_v4_state_replay(r->seq, from, err));
         r->replay_end = end;
         s->stats.n_replays++;
     }

@@ -110,6 +110,30 @@ hd_status hd_v4_snap_load(hd_seq *seq, int32_t pos, const uint8_t *host, hd_err 
     return HD_OK;
 }
 
+/* Zero bytes are a row of zeros. */
+static hd_status clear_window(hd_model *m, uint8_t *window, const hd_seq *seq, int32_t pos)
+{
+    int32_t first = (pos - HD_WINDOW) % HD_RING_SLOTS / HD_PAGE_ROWS;
+    for (int32_t i = 0; i < WINDOW_PAGES; i++) {
+        uint8_t *page = window + PAGE_BYTES * (size_t)seq->page[HD_PAGE_WINDOW][first + i];
+        HD_TRY(m->dev->mem.fill(m->stream, page, 0, PAGE_BYTES));
+    }
+    return HD_OK;
+}
+
+hd_status hd_v4_state_replay(hd_seq *seq, int32_t from, hd_err *err)
+{
+    hd_model *m = seq->model;
+    hd_status st = HD_OK;
+    HD_ASSERT(from >= 0 && from <= seq->len && from % HD_SNAP_STEP == 0);
+    bool is_known = from == 0 || from == seq->len;
+    for (int32_t i = 0; !is_known && st == HD_OK && i < hd_v4_n_blocks(m); i++)
+        st = clear_window(m, m->state.block[i].window, seq, from);
+    if (st != HD_OK) return hd_v4_abandon(m, st, err);
+    seq->len = from;
+    return HD_OK;
+}
+
 int32_t hd_v4_replay_from(const hd_model *m, int32_t pos)
 {
     int64_t from = (int64_t)pos - (int64_t)HD_WINDOW * m->cfg.n_layers;

@@ -176,7 +176,8 @@ static hd_status own_page(hd_seq *seq, hd_page_kind kind)
     int32_t i = page_to_copy(seq, kind);
     if (i < 0) return HD_OK;
     int32_t old = seq->page[kind][i], own = hd_pages_take(p, seq->slot);
-    hd_status st = hd_v4_rows_copy(seq->model, kind, old, own, seq->len / ratio_of(kind) % HD_PAGE_ROWS);
+    hd_status st =
+        hd_v4_rows_copy(seq->model, kind, old, own, seq->len / ratio_of(kind) % HD_PAGE_ROWS);
     seq->page[kind][i] = own;
     hd_pages_drop(p, old, seq->slot);
     return st;
@@ -219,12 +220,6 @@ void hd_v4_state_adopt(hd_seq *seq, int32_t len, const int32_t *csa, const int32
         }
     }
     seq->len = len;
-}
-
-void hd_v4_state_replay(hd_seq *seq, int32_t from)
-{
-    HD_ASSERT(from >= 0 && from <= seq->len);
-    seq->len = from;
 }
 
 void hd_v4_state_rollback(hd_seq *seq, int32_t len)

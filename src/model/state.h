@@ -31,8 +31,11 @@ int32_t hd_v4_state_wants(const hd_seq *seq, hd_page_kind kind, int32_t new_len)
  *  hca i32 [pages of len] are held, not copied. The window and the carries are still to come, by
  *  hd_v4_snap_load at len or by hd_v4_state_replay. */
 void hd_v4_state_adopt(hd_seq *seq, int32_t len, const int32_t *csa, const int32_t *hca);
-/** Run positions from … len − 1 again, as steps whose parts are replays: the rows stay. */
-void hd_v4_state_replay(hd_seq *seq, int32_t from);
+/** Run positions from … len − 1 again, as steps whose parts are replays: the rows stay. `from` is
+ *  where a snapshot was just loaded, or before the positions that the sequence holds a window of:
+ *  then the window in front of it is cleared, since what stands there by chance may be no number.
+ *  @return HD_E_DEVICE. */
+hd_status hd_v4_state_replay(hd_seq *seq, int32_t from, hd_err *err) HD_WARN_UNUSED;
 /** Shorten to `len` positions whose window and carries are still held: len ≥ old len − 8, the
  *  longest draft. Nothing is copied. */
 void hd_v4_state_rollback(hd_seq *seq, int32_t len);
