@@ -31,6 +31,7 @@ void hd_sched_enqueue(hd_sched *s, hd_request *r)
     *at = r;
     r->state = HD_REQUEST_WAITING;
     r->looked_at = 0;
+    r->has_files = false;
     s->stats.n_waiting++;
 }
 
@@ -44,12 +45,16 @@ static hd_request *dequeue(hd_sched *s, hd_request **at)
     return r;
 }
 
-/* Of those with the highest priority the one whose user was served least. */
+/* Of those with the highest priority the one whose user was served least. Who waits for files does
+ * not keep the others waiting. NULL: there is nobody. */
 static hd_request **next_in_line(hd_sched *s)
 {
-    hd_request **best = &s->waiting;
-    for (hd_request **at = best; *at && (*at)->priority == (*best)->priority; at = &(*at)->next)
-        if (served(s, *at) < served(s, *best)) best = at;
+    hd_request **best = NULL;
+    for (hd_request **at = &s->waiting; *at; at = &(*at)->next) {
+        if ((*at)->waits_on_disk) continue;
+        if (best && (*at)->priority != (*best)->priority) break;
+        if (!best || served(s, *at) < served(s, *best)) best = at;
+    }
     return best;
 }
 
@@ -71,6 +76,8 @@ static void leave_run(hd_sched *s, hd_request *r)
 
 void hd_sched_end(hd_sched *s, hd_request *r, hd_end end)
 {
+    hd_disk_keep(s->disk, r->group, r->block);
+    hd_disk_forget(s->disk, r);
     if (r->seq) leave_run(s, r);
     r->state = HD_REQUEST_DONE;
     r->end = end;
@@ -128,11 +135,10 @@ hd_status hd_sched_preempt_last(hd_sched *s, hd_err *err)
 
 /* ---- admission --------------------------------------------------------------------------------*/
 
-/* Positions at the front that need not run: all but the last, whose logits are wanted; of a request
- * that wants the logits of its prompt those that were told, before it had to wait. */
-static int32_t n_skippable(const hd_request *r)
+bool hd_sched_make_room(hd_sched *s, int32_t csa, int32_t hca)
 {
-    return hd_request_echoes(r) ? r->n_echoed : r->n_text - 1;
+    if (hd_prefix_make_room(s->prefix, csa, hca)) return true;
+    return hd_disk_let_go(s->disk) && hd_prefix_make_room(s->prefix, csa, hca);
 }
 
 /* Finds and holds the prefix of a request; whether there are pages for the rest of its text and a
@@ -141,7 +147,7 @@ static bool fits(hd_sched *s, hd_request *r)
 {
     uint64_t version = hd_prefix_version(s->prefix);
     if (r->looked_at != version)
-        r->found = hd_prefix_find(s->prefix, r->group, r->text, n_skippable(r));
+        r->found = hd_prefix_find(s->prefix, r->group, r->text, hd_request_n_skippable(r));
     r->looked_at = version;
     r->block = r->found;
     hd_prefix_hold(s->prefix, r->block);
@@ -149,7 +155,7 @@ static bool fits(hd_sched *s, hd_request *r)
     /* A partial page of ratio 128 will be copied. */
     int32_t csa = hd_v4_pages_for(want, HD_PAGE_CSA) - have / HD_SNAP_STEP;
     int32_t hca = hd_v4_pages_for(want, HD_PAGE_HCA) - hd_v4_pages_for(have, HD_PAGE_HCA) + 1;
-    return hd_prefix_make_room(s->prefix, csa, hca);
+    return hd_sched_make_room(s, csa, hca);
 }
 
 /* What the first admission charges, later ones do not: work that is lost is no user's fault. */
@@ -206,14 +212,19 @@ static hd_status begin(hd_sched *s, hd_request *r, hd_err *err)
 
 hd_status hd_sched_admit(hd_sched *s, hd_err *err)
 {
-    while (s->waiting && s->n_idle > 0) {
-        hd_request **at = next_in_line(s), *r = *at;
-        if (!fits(s, r) && s->n_run > 0) {
-            hd_prefix_drop(s->prefix, r->block);
-            r->block = HD_PREFIX_NONE;
-            return HD_OK;
+    hd_request **at;
+    for (hd_request *r = s->waiting; r; r = r->next) r->waits_on_disk = false;
+    while (s->n_idle > 0 && (at = next_in_line(s))) {
+        hd_request *r = *at;
+        bool has_room = fits(s, r) || s->n_run == 0;
+        r->waits_on_disk = has_room && hd_disk_holds_back(s->disk, r);
+        if (has_room && !r->waits_on_disk) {
+            HD_TRY(begin(s, dequeue(s, at), err));
+            continue;
         }
-        HD_TRY(begin(s, dequeue(s, at), err));
+        hd_prefix_drop(s->prefix, r->block);
+        r->block = HD_PREFIX_NONE;
+        if (!has_room) return HD_OK;
     }
     return HD_OK;
 }

@@ -254,6 +254,12 @@ void hd_prefix_pages(const hd_prefix *p, int32_t i, int32_t *csa, int32_t *hca)
     }
 }
 
+void hd_prefix_look(const hd_prefix *p, int32_t i, hd_prefix_view *out)
+{
+    const block *b = &p->block[i];
+    *out = (hd_prefix_view){.parent = b->parent, .csa = b->csa, .hca = b->hca, .ids = b->ids};
+}
+
 /* ---- blocks come and go -----------------------------------------------------------------------*/
 
 static void free_snap(hd_prefix *p, int32_t i)

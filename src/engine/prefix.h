@@ -39,6 +39,13 @@ int32_t hd_prefix_end(const hd_prefix *p, int32_t block);
 /** The pages of the path that ends with `block`: csa i32 [end / 128], hca i32 [pages of end]. */
 void hd_prefix_pages(const hd_prefix *p, int32_t block, int32_t *csa, int32_t *hca);
 
+typedef struct hd_prefix_view {
+    int32_t parent;     /* block, or HD_PREFIX_NONE */
+    int32_t csa, hca;   /* its page of ratio 4; the page with its row of ratio 128 */
+    const int32_t *ids; /* i32 [128], as long as the block stays */
+} hd_prefix_view;
+void hd_prefix_look(const hd_prefix *p, int32_t block, hd_prefix_view *out);
+
 /** The block behind `parent` (HD_PREFIX_NONE: the first of the group) with these 128 ids, which it
  *  makes if it is not there: then it holds the two pages and seals their rows. HD_PREFIX_NONE when
  *  there is no room even after throwing out one. */

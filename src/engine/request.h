@@ -50,6 +50,8 @@ typedef struct hd_request {
     /* while waiting: the prefix that was found, and the cache's version then; 0: not looked */
     uint64_t looked_at;
     int32_t found;
+    bool has_files;     /* what the disk has of its text has been read, or is of no use */
+    bool waits_on_disk; /* in this step it is passed over */
     /* while running; block also when it is about to */
     hd_seq *seq;
     int32_t replay_end;      /* positions before this are replayed; 0: no replay is under way */
@@ -69,6 +71,13 @@ static inline bool hd_request_ends_with(const hd_request *r, int32_t eos_id, int
     int32_t i = 0;
     while (i < r->n_stop_ids && r->stop_ids[i] != id) i++;
     return i < r->n_stop_ids || (id == eos_id && !r->ignores_eos);
+}
+
+/* Positions at the front that need not run: all but the last, whose logits are wanted; of a request
+ * that wants the logits of its prompt those that were told, before it had to wait. */
+static inline int32_t hd_request_n_skippable(const hd_request *r)
+{
+    return hd_request_echoes(r) ? r->n_echoed : r->n_text - 1;
 }
 
 static inline int32_t hd_request_n_new(const hd_request *r)

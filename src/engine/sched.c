@@ -51,6 +51,13 @@ hd_status hd_sched_create(const hd_sched_opts *opts, hd_sched **out, hd_err *err
     HD_TRY_GOTO(st, fail, make_sequences(s, err));
     HD_TRY_GOTO(st, fail, hd_prefix_create(&prefix, &s->prefix, err));
     HD_TRY_GOTO(st, fail, hd_sampler_create(m->cfg.vocab_size, &s->sampler, err));
+    if (opts->cache_dir) {
+        hd_disk_opts disk = {.model = m,
+                             .prefix = s->prefix,
+                             .dir = opts->cache_dir,
+                             .budget = opts->cache_dir_bytes};
+        HD_TRY_GOTO(st, fail, hd_disk_open(&disk, &s->disk, err));
+    }
     *out = s;
     return HD_OK;
 fail:
@@ -63,6 +70,7 @@ void hd_sched_destroy(hd_sched *s)
     if (!s) return;
     for (int32_t i = 0; i < s->n_run; i++) hd_seq_destroy(s->run[i]->seq);
     for (int32_t i = 0; i < s->n_idle; i++) hd_seq_destroy(s->idle[i]);
+    hd_disk_close(s->disk);
     hd_prefix_destroy(s->prefix);
     hd_sampler_destroy(s->sampler);
     hd_fair_deinit(&s->fair);
@@ -163,7 +171,7 @@ static bool plan_pages(hd_sched *s, const hd_request *r, int32_t len, plan *d)
 {
     int32_t csa = d->csa + hd_v4_state_wants(r->seq, HD_PAGE_CSA, len);
     int32_t hca = d->hca + hd_v4_state_wants(r->seq, HD_PAGE_HCA, len);
-    if (!hd_prefix_make_room(s->prefix, csa, hca)) return false;
+    if (!hd_sched_make_room(s, csa, hca)) return false;
     d->csa = csa;
     d->hca = hca;
     return true;
@@ -285,6 +293,7 @@ static hd_status settle(hd_sched *s, hd_request *r, const hd_v4_part *part, floa
     bool gives_token = len == r->n_text;
     bool prompt_ends = gives_token && hd_request_n_new(r) == 0;
     if (prompt_ends || len % HD_SCHED_SNAP_EVERY == 0) HD_TRY(hd_sched_keep_snap(s, r, err));
+    if (len % HD_SCHED_SNAP_EVERY == 0) hd_disk_keep(s->disk, r->group, r->block);
     row += tell_prompt(s, r, part, row);
     if (gives_token) HD_TRY(hd_sched_choose(s, r, *row, &is_over, &end, err));
     if (!is_over) return HD_OK;
@@ -322,8 +331,11 @@ hd_status hd_sched_step(hd_sched *s, hd_err *err)
 {
     hd_err own = {0};
     hd_sched_drop_cancelled(s);
-    if (!s->waiting && s->n_run == 0) HD_FAIL(err, HD_E_NOTFOUND, "there is nothing to do");
+    bool has_files = hd_disk_pump(s->disk);
+    if (!s->waiting && s->n_run == 0 && !has_files)
+        HD_FAIL(err, HD_E_NOTFOUND, "there is nothing to do");
     hd_status st = hd_sched_admit(s, &own);
+    if (st == HD_OK && s->n_run == 0) hd_disk_wait(s->disk);
     if (st == HD_OK) st = run_step(s, &own);
     if (st == HD_OK) return HD_OK;
     fail_all(s, &own);
@@ -334,6 +346,11 @@ hd_status hd_sched_step(hd_sched *s, hd_err *err)
 void hd_sched_get_stats(const hd_sched *s, hd_sched_stats *out)
 {
     *out = s->stats;
+}
+
+void hd_sched_get_disk_stats(const hd_sched *s, hd_disk_stats *out)
+{
+    hd_disk_get_stats(s->disk, out);
 }
 
 const hd_prefix *hd_sched_prefix(const hd_sched *s)

@@ -11,14 +11,17 @@
 #ifndef HD_ENGINE_SCHED_H
 #define HD_ENGINE_SCHED_H
 
+#include "engine/disk.h"
 #include "engine/request.h"
 
 typedef struct hd_sched hd_sched;
 
 typedef struct hd_sched_opts {
-    hd_model *model;    /* borrowed; its sequences belong to the scheduler */
-    size_t snap_budget; /* bytes of snapshots of the prefix cache */
-    int32_t chunk;      /* rows of prompts in one step; 0: as many as the model takes */
+    hd_model *model;          /* borrowed; its sequences belong to the scheduler */
+    size_t snap_budget;       /* bytes of snapshots of the prefix cache */
+    int32_t chunk;            /* rows of prompts in one step; 0: as many as the model takes */
+    const char *cache_dir;    /* of the prefix cache on disk (disk.h); NULL: none */
+    uint64_t cache_dir_bytes; /* its budget; 0: 16 GiB */
     /** A token was chosen for r, and is in its text; logits f32 [V]. It may set r->is_cancelled, or
      *  end the request by returning false (HD_END_STOP). */
     bool (*on_token)(void *ctx, hd_request *r, const float *logits);
@@ -55,5 +58,7 @@ hd_status hd_sched_step(hd_sched *s, hd_err *err) HD_WARN_UNUSED;
 
 void hd_sched_get_stats(const hd_sched *s, hd_sched_stats *out);
 const hd_prefix *hd_sched_prefix(const hd_sched *s);
+/** All zero without a cache_dir. */
+void hd_sched_get_disk_stats(const hd_sched *s, hd_disk_stats *out);
 
 #endif

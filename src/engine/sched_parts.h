@@ -19,6 +19,7 @@ struct hd_sched {
     hd_sched_opts opts;
     hd_model *m;
     hd_prefix *prefix;
+    hd_disk *disk; /* behind it; NULL: none */
     hd_sampler *sampler;
     hd_fair fair;
     hd_request *waiting; /* list: priority, then arrival */
@@ -50,6 +51,9 @@ hd_status hd_sched_admit(hd_sched *s, hd_err *err) HD_WARN_UNUSED;
 void hd_sched_drop_cancelled(hd_sched *s);
 /** The running request that goes last in line gives its sequence back and waits. */
 hd_status hd_sched_preempt_last(hd_sched *s, hd_err *err) HD_WARN_UNUSED;
+/** The cache gives up blocks until so many pages are free, or it can give no more: first those that
+ *  nobody uses, then those that are still to be written to disk. @return whether they are. */
+bool hd_sched_make_room(hd_sched *s, int32_t csa, int32_t hca);
 /** r, which does not wait, is done. */
 void hd_sched_end(hd_sched *s, hd_request *r, hd_end end);
 /** Snapshot at the last multiple of 128 that the sequence has passed, if the cache has that block

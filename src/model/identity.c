@@ -31,7 +31,7 @@ static void add_tensor(hd_sha256 *s, const hd_st_tensor *t)
     add_u64(s, t->n_bytes);
     if (!t->data) return;
     hd_sha256_add(s, t->data, (size_t)n);
-    hd_sha256_add(s, t->data + (t->n_bytes - n), (size_t)n);
+    if (t->n_bytes > n) hd_sha256_add(s, t->data + (t->n_bytes - n), (size_t)n);
 }
 
 /* Devices that give the same bits have one name. A wrapper ("trace:cpu") changes none. */
@@ -54,8 +54,7 @@ void hd_v4_identity(const hd_model *m, uint32_t version, uint8_t out[HD_SHA256_B
     for (size_t i = 0; i < hd_ckpt_n_shards(m->ckpt); i++) {
         const hd_st *shard = hd_ckpt_shard(m->ckpt, i);
         add_str(&s, hd_str_from(hd_ckpt_shard_name(m->ckpt, i)));
-        for (size_t k = 0; shard && k < hd_st_count(shard); k++)
-            add_tensor(&s, hd_st_at(shard, k));
+        for (size_t k = 0; shard && k < hd_st_count(shard); k++) add_tensor(&s, hd_st_at(shard, k));
     }
     hd_sha256_end(&s, out);
 }

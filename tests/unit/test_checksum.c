@@ -1,4 +1,5 @@
-/* The checksum of bulk data: values of the xxHash library (xxhash.h 0.8.1) over d[i] = 37 i + 11. */
+/* The checksum of bulk data: values of the xxHash library (xxhash.h 0.8.1) over d[i] = 37 i + 11.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
