@@ -21,6 +21,16 @@ extern "C" {
 
 typedef struct hd_engine hd_engine;
 
+/** Where guesses at coming tokens are from. They change how fast a text comes, never what it is. */
+typedef enum hd_guess_kind {
+    HD_GUESS_BEST, /**< the draft head, if the checkpoint has one and it is loaded; else none */
+    HD_GUESS_NONE,
+    HD_GUESS_MTP,    /**< the draft head of the April releases */
+    HD_GUESS_DSPARK, /**< the draft head of the later ones */
+    HD_GUESS_LOOKUP, /**< what followed the last time that the text ended like this */
+    HD_GUESS_KINDS
+} hd_guess_kind;
+
 /** Wishes for hd_engine_open; zero means the default. */
 typedef struct hd_engine_opts {
     hd_model_opts model;  /**< max_seqs: requests that run at once, default 16; max_ctx: default the

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "io/safetensors.h"
+#include "model/draft.h"
 #include "model/probe.h"
 #include "model/v4.h"
 

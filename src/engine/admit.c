@@ -72,6 +72,7 @@ static void leave_run(hd_sched *s, hd_request *r)
     hd_prefix_drop(s->prefix, r->block);
     r->block = HD_PREFIX_NONE;
     r->replay_end = 0;
+    r->n_draft = 0;
 }
 
 void hd_sched_end(hd_sched *s, hd_request *r, hd_end end)
@@ -205,6 +206,7 @@ static hd_status begin(hd_sched *s, hd_request *r, hd_err *err)
     s->stats.n_running = s->n_run;
     r->state = HD_REQUEST_RUNNING;
     r->since = s->stats.n_steps;
+    hd_drafter_begin(s->drafter, r);
     if (r->block != HD_PREFIX_NONE) return begin_behind_prefix(s, r, err);
     account_for(s, r, 0);
     return HD_OK;

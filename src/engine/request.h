@@ -7,6 +7,7 @@
 #ifndef HD_ENGINE_REQUEST_H
 #define HD_ENGINE_REQUEST_H
 
+#include "engine/draft_pace.h"
 #include "engine/prefix.h"
 #include "hadal/engine.h"
 #include "text/constrain.h"
@@ -20,13 +21,15 @@ typedef enum hd_request_state {
 typedef struct hd_request {
     uint64_t id;
     /* what was asked */
-    int32_t *text; /* i32 [n_prompt + max_new], owned by whoever made the request */
+    int32_t *text; /* i32 [n_prompt + max_new], owned by whoever made the request; behind n_text
+                      guesses may lie */
     int32_t n_prompt, max_new;
     int32_t min_new;         /* no token that ends it is drawn before so many others */
     bool ignores_eos;        /* the end-of-sentence token is one like any other */
     const int32_t *stop_ids; /* i32 [n_stop_ids]: tokens that end it too; owned like text */
     int32_t n_stop_ids;
     bool wants_echo;     /* logits of the prompt are told; so it takes no prefix from the cache */
+    bool no_draft;       /* nothing is guessed */
     hd_sampling how;     /* bias borrowed */
     hd_matcher *matcher; /* borrowed: at the end of the text; NULL: every token may come */
     uint64_t group;      /* who may share prefixes */
@@ -54,6 +57,8 @@ typedef struct hd_request {
     bool waits_on_disk; /* in this step it is passed over */
     /* while running; block also when it is about to */
     hd_seq *seq;
+    hd_pace pace;            /* of guessing; kept while it waits */
+    int32_t n_draft;         /* guesses behind the text, for the next step */
     int32_t replay_end;      /* positions before this are replayed; 0: no replay is under way */
     int32_t block;           /* of the prefix cache, held: the whole blocks of the sequence */
     struct hd_request *next; /* in the scheduler's list */

@@ -10,7 +10,7 @@
 static hd_status alloc_arrays(hd_sched *s, hd_err *err)
 {
     size_t n = (size_t)s->m->max_seqs, v = (size_t)s->m->cfg.vocab_size;
-    size_t n_logits = n + HD_HEAD_ROWS;
+    size_t n_logits = n + 2 * HD_HEAD_ROWS;
     s->run = hd_mem_try_calloc(n, sizeof(hd_request *));
     s->idle = hd_mem_try_calloc(n, sizeof(hd_seq *));
     s->part = hd_mem_try_calloc(n, sizeof *s->part);
@@ -58,6 +58,8 @@ hd_status hd_sched_create(const hd_sched_opts *opts, hd_sched **out, hd_err *err
                              .budget = opts->cache_dir_bytes};
         HD_TRY_GOTO(st, fail, hd_disk_open(&disk, &s->disk, err));
     }
+    hd_drafter_opts draft = {.model = m, .sampler = s->sampler, .kind = opts->draft};
+    HD_TRY_GOTO(st, fail, hd_drafter_create(&draft, &s->drafter, err));
     *out = s;
     return HD_OK;
 fail:
@@ -72,6 +74,7 @@ void hd_sched_destroy(hd_sched *s)
     for (int32_t i = 0; i < s->n_idle; i++) hd_seq_destroy(s->idle[i]);
     hd_disk_close(s->disk);
     hd_prefix_destroy(s->prefix);
+    hd_drafter_destroy(s->drafter);
     hd_sampler_destroy(s->sampler);
     hd_fair_deinit(&s->fair);
     hd_mem_free(s->run);
@@ -125,6 +128,7 @@ hd_status hd_sched_add(hd_sched *s, hd_request *r, hd_err *err)
     r->n_text = r->n_prompt;
     r->block = HD_PREFIX_NONE;
     r->turn = s->n_added++;
+    hd_pace_begin(&r->pace);
     s->stats.n_prompt += (uint64_t)r->n_prompt;
     hd_sched_enqueue(s, r);
     return HD_OK;
@@ -134,8 +138,8 @@ hd_status hd_sched_add(hd_sched *s, hd_request *r, hd_err *err)
 
 typedef struct plan {
     int32_t n_parts, room, prompt_room;
-    int32_t n_logits, echo_room; /* rows of logits so far; left for prompts */
-    int32_t csa, hca;            /* pages that the parts so far will take */
+    int32_t echo_room, draft_room; /* rows left for prompts that are echoed, and for guesses */
+    int32_t csa, hca;              /* pages that the parts so far will take */
 } plan;
 
 /* Only its last token is to be run: it generates, or its prompt ends so. */
@@ -162,7 +166,10 @@ static int32_t n_logits_of(const hd_request *r, int32_t n)
 {
     int32_t len = hd_seq_len(r->seq), end = len + n;
     if (r->replay_end) return 0;
-    if (hd_request_echoes(r)) return end - (r->n_echoed > len ? r->n_echoed : len);
+    if (hd_request_echoes(r)) {
+        int32_t first = r->n_echoed > len ? r->n_echoed : len;
+        return end > first ? end - first : 0;
+    }
     return end == r->n_text;
 }
 
@@ -183,23 +190,32 @@ static bool sits_out(const hd_request *r, int32_t end)
     return r->is_paused && (end == r->n_text || hd_request_echoes(r));
 }
 
-/* false: there are no pages for it. */
+/* Guesses that are checked in this step. */
+static int32_t n_guesses_of(const hd_request *r, const plan *d)
+{
+    int32_t room = d->draft_room < d->room - 1 ? d->draft_room : d->room - 1;
+    return r->n_draft < room ? r->n_draft : room;
+}
+
+/* false: there are no pages for it. Guesses take none from others. */
 static bool plan_request(hd_sched *s, hd_request *r, plan *d)
 {
-    int32_t n = n_rows_of(r, d), len = hd_seq_len(r->seq);
+    int32_t n = n_rows_of(r, d), len = hd_seq_len(r->seq), n_guesses = n_guesses_of(r, d);
     if (n <= 0 || sits_out(r, len + n)) return true;
-    if (!r->replay_end && !plan_pages(s, r, len + n, d)) return false;
+    if (n_guesses > 0 && !plan_pages(s, r, len + n + n_guesses, d)) n_guesses = 0;
+    if (n_guesses <= 0 && !r->replay_end && !plan_pages(s, r, len + n, d)) return false;
+    if (n_guesses < 0) n_guesses = 0;
     s->part[d->n_parts] = (hd_v4_part){.seq = r->seq,
                                        .ids = r->text + len,
-                                       .n = n,
+                                       .n = n + n_guesses,
                                        .pos0 = len,
-                                       .n_logits = n_logits_of(r, n),
+                                       .n_logits = n_logits_of(r, n) + n_guesses,
                                        .is_replay = r->replay_end != 0};
-    s->of_part[d->n_parts] = r;
-    d->n_logits += s->part[d->n_parts++].n_logits;
+    s->of_part[d->n_parts++] = r;
     if (hd_request_echoes(r)) d->echo_room -= n;
     if (!has_one_left(r)) d->prompt_room -= n;
-    d->room -= n;
+    d->room -= n + n_guesses;
+    d->draft_room -= n_guesses;
     return true;
 }
 
@@ -222,10 +238,11 @@ static void find_order(hd_sched *s)
 /* false: somebody lacks pages. */
 static bool plan_all(hd_sched *s, plan *d)
 {
-    int32_t rows = s->m->max_rows;
+    int32_t rows = s->m->max_rows, drafts = (rows - s->n_run) / 2;
     *d = (plan){.room = rows,
                 .prompt_room = s->opts.chunk > 0 ? s->opts.chunk : rows,
-                .echo_room = HD_HEAD_ROWS};
+                .echo_room = HD_HEAD_ROWS,
+                .draft_room = drafts < HD_HEAD_ROWS ? drafts : HD_HEAD_ROWS};
     find_order(s);
     for (int32_t i = 0; i < s->n_run; i++)
         if (!plan_request(s, s->order[i], d)) return false;
@@ -277,28 +294,61 @@ static int32_t tell_prompt(hd_sched *s, hd_request *r, const hd_v4_part *part, f
     return n;
 }
 
-/* What the step has brought one request; its rows of logits begin at *row. */
-static hd_status settle(hd_sched *s, hd_request *r, const hd_v4_part *part, float *const *row,
-                        hd_err *err)
+typedef struct outcome {
+    int32_t n_right; /* guesses that were drawn */
+    bool is_over;
+    hd_end end;
+} outcome;
+
+/* A token from each row, as long as the guess that the next row was made from was right. */
+static hd_status draw(hd_sched *s, hd_request *r, float *const *row, int32_t n_guesses,
+                      outcome *out, hd_err *err)
 {
-    int32_t len = hd_seq_len(r->seq);
-    bool is_over = false;
-    hd_end end = HD_END_STOP;
-    if (part->is_replay) {
-        s->stats.n_replayed += (uint64_t)part->n;
-        if (len == r->replay_end) r->replay_end = 0;
+    hd_draft_stats *stats = &s->stats.draft[hd_drafter_kind(s->drafter)];
+    *out = (outcome){.n_right = 0};
+    for (;; out->n_right++) {
+        int32_t guess = out->n_right < n_guesses ? r->text[r->n_text] : -1;
+        HD_TRY(hd_sched_choose(s, r, row[out->n_right], &out->is_over, &out->end, err));
+        if (out->is_over || r->is_cancelled || r->text[r->n_text - 1] != guess) break;
+    }
+    if (n_guesses == 0) {
+        hd_pace_pass(&r->pace);
         return HD_OK;
     }
-    add_blocks(s, r);
-    bool gives_token = len == r->n_text;
-    bool prompt_ends = gives_token && hd_request_n_new(r) == 0;
-    if (prompt_ends || len % HD_SCHED_SNAP_EVERY == 0) HD_TRY(hd_sched_keep_snap(s, r, err));
-    if (len % HD_SCHED_SNAP_EVERY == 0) hd_disk_keep(s->disk, r->group, r->block);
+    hd_pace_learn(&r->pace, n_guesses, out->n_right);
+    stats->n_checks++;
+    stats->n_drafted += (uint64_t)n_guesses;
+    stats->n_right += (uint64_t)out->n_right;
+    return HD_OK;
+}
+
+/* What the step has brought the request of part i; its rows of logits begin at *row. */
+static hd_status settle(hd_sched *s, int32_t i, float *const *row, hd_err *err)
+{
+    const hd_v4_part *part = &s->part[i];
+    hd_request *r = s->of_part[i];
+    int32_t end = part->pos0 + part->n, n_guesses = end - r->n_text;
+    bool is_prompt = hd_request_n_new(r) == 0;
+    outcome out = {.is_over = false};
+    if (part->is_replay) {
+        s->stats.n_replayed += (uint64_t)part->n;
+        if (end == r->replay_end) r->replay_end = 0;
+        return HD_OK;
+    }
     row += tell_prompt(s, r, part, row);
-    if (gives_token) HD_TRY(hd_sched_choose(s, r, *row, &is_over, &end, err));
-    if (!is_over) return HD_OK;
-    HD_TRY(hd_sched_keep_snap(s, r, err));
-    hd_sched_end(s, r, end);
+    if (n_guesses >= 0) {
+        HD_TRY(draw(s, r, row, n_guesses, &out, err));
+        end -= n_guesses - out.n_right;
+        if (out.n_right < n_guesses) hd_v4_state_rollback(r->seq, end);
+    }
+    add_blocks(s, r);
+    bool is_far = end / HD_SCHED_SNAP_EVERY > part->pos0 / HD_SCHED_SNAP_EVERY;
+    if (is_far || out.is_over || (is_prompt && n_guesses >= 0))
+        HD_TRY(hd_sched_keep_snap(s, r, err));
+    if (is_far) hd_disk_keep(s->disk, r->group, r->block);
+    if (!out.is_over) return HD_OK;
+    s->of_part[i] = NULL;
+    hd_sched_end(s, r, out.end);
     return HD_OK;
 }
 
@@ -322,9 +372,10 @@ static hd_status run_step(hd_sched *s, hd_err *err)
     float **row = s->dst;
     for (int32_t i = 0; i < d.n_parts; row += s->part[i++].n_logits) {
         s->stats.n_rows += (uint64_t)s->part[i].n;
-        HD_TRY(settle(s, s->of_part[i], &s->part[i], row, err));
+        HD_TRY(settle(s, i, row, err));
     }
-    return HD_OK;
+    hd_draft_step done = {s->part, s->of_part, d.n_parts, s->run, s->n_run};
+    return hd_drafter_guess(s->drafter, &done, err);
 }
 
 hd_status hd_sched_step(hd_sched *s, hd_err *err)

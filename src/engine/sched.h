@@ -22,8 +22,9 @@ typedef struct hd_sched_opts {
     int32_t chunk;            /* rows of prompts in one step; 0: as many as the model takes */
     const char *cache_dir;    /* of the prefix cache on disk (disk.h); NULL: none */
     uint64_t cache_dir_bytes; /* its budget; 0: 16 GiB */
-    /** A token was chosen for r, and is in its text; logits f32 [V]. It may set r->is_cancelled, or
-     *  end the request by returning false (HD_END_STOP). */
+    hd_guess_kind draft;      /* where guesses at coming tokens are from */
+    /** A token was chosen for r, and is in its text; up to nine in one step. logits f32 [V]. It may
+     * set r->is_cancelled, or end the request by returning false (HD_END_STOP). */
     bool (*on_token)(void *ctx, hd_request *r, const float *logits);
     /** r wants_echo: logits f32 [V] after ids 0 … position, for each position 0 … n_prompt − 2
      * once, ascending. NULL when no request does. */
@@ -33,6 +34,11 @@ typedef struct hd_sched_opts {
     void *ctx;
 } hd_sched_opts;
 
+typedef struct hd_draft_stats {
+    uint64_t n_checks;           /* rows of requests that had guesses behind them */
+    uint64_t n_drafted, n_right; /* guesses that were checked; that were kept */
+} hd_draft_stats;
+
 typedef struct hd_sched_stats {
     uint64_t n_steps, n_rows, n_generated;
     uint64_t n_prompt, n_cached, n_replayed; /* positions */
@@ -40,6 +46,7 @@ typedef struct hd_sched_stats {
                                                 end; with a replay */
     uint64_t n_forks;                        /* hits where a cached text went on in another way */
     uint64_t n_preempted, n_snaps;
+    hd_draft_stats draft[HD_GUESS_KINDS];
     int32_t n_running, n_waiting;
 } hd_sched_stats;
 

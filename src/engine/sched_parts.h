@@ -3,11 +3,13 @@
  *   sched.c   create, the plan of a step, what a step brought
  *   admit.c   who waits, who is next, behind which prefix it begins, who must go
  *   choose.c  from logits to tokens, and whether a request is over
+ *   draft.h   guesses at the tokens that come next
  *
  * Only these include it. */
 #ifndef HD_ENGINE_SCHED_PARTS_H
 #define HD_ENGINE_SCHED_PARTS_H
 
+#include "engine/draft.h"
 #include "engine/fair.h"
 #include "engine/sched.h"
 #include "model/v4.h"
@@ -21,6 +23,7 @@ struct hd_sched {
     hd_prefix *prefix;
     hd_disk *disk; /* behind it; NULL: none */
     hd_sampler *sampler;
+    hd_drafter *drafter;
     hd_fair fair;
     hd_request *waiting; /* list: priority, then arrival */
     hd_request **run;    /* [max_seqs]: running, in the order of admission */
@@ -32,8 +35,9 @@ struct hd_sched {
     hd_v4_part *part;     /* [max_seqs] */
     hd_request **of_part; /* [max_seqs] */
     hd_request **order;   /* [max_seqs] */
-    float **dst;          /* [max_seqs + HD_HEAD_ROWS] */
-    float *logits;        /* f32 [max_seqs + HD_HEAD_ROWS, V] */
+    float **dst;          /* [n_logits] */
+    float *logits;        /* f32 [n_logits, V]: one for each sequence, HD_HEAD_ROWS more for echoes
+                             and as many for drafts */
     uint32_t *mask;       /* u32 [(V + 31) / 32] */
     int32_t *csa, *hca;   /* page tables of a prefix */
     hd_sched_stats stats;

@@ -190,12 +190,25 @@ hd_status hd_v4_abandon(hd_model *m, hd_status st, hd_err *err)
     return hd_err_context(err, HD_E_DEVICE, "step failed in the output head");
 }
 
+static hd_status wait_for_tag(hd_model *m, int32_t *tag, hd_err *err)
+{
+    hd_status st = m->dev->mem.download(m->stream, tag, m->work.nonfinite, sizeof *tag);
+    if (st == HD_OK) st = m->dev->stream.sync(m->stream, -1, err);
+    return st == HD_OK ? HD_OK : hd_v4_abandon(m, st, err);
+}
+
+hd_status hd_v4_wait(hd_model *m, bool *is_finite, hd_err *err)
+{
+    int32_t tag = INT32_MAX;
+    hd_status st = wait_for_tag(m, &tag, err);
+    *is_finite = tag == INT32_MAX;
+    return st;
+}
+
 hd_status hd_v4_finish(hd_model *m, hd_err *err)
 {
     int32_t tag;
-    hd_status st = m->dev->mem.download(m->stream, &tag, m->work.nonfinite, sizeof tag);
-    if (st == HD_OK) st = m->dev->stream.sync(m->stream, -1, err);
-    if (st != HD_OK) return hd_v4_abandon(m, st, err);
+    HD_TRY(wait_for_tag(m, &tag, err));
     return tag == INT32_MAX ? HD_OK : nonfinite_error(m, tag, err);
 }
 

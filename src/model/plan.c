@@ -105,6 +105,7 @@ static void take_head_and_draft(const hd_model *m, hd_v4_work *w, bump *b, size_
 {
     const hd_config *c = &m->cfg;
     size_t dim = (size_t)c->dim, rank = (size_t)c->dspark_markov_rank;
+    size_t v = (size_t)c->vocab_size;
     w->x_out = take(b, HD_HEAD_ROWS * HD_STREAMS * dim, sizeof(hd_bf16));
     w->y_out = take(b, HD_HEAD_ROWS * dim, sizeof(hd_bf16));
     w->logits = take(b, HD_HEAD_ROWS * (size_t)c->vocab_size, sizeof(float));
@@ -113,12 +114,13 @@ static void take_head_and_draft(const hd_model *m, hd_v4_work *w, bump *b, size_
     w->x_draft = take(b, t * HD_STREAMS * dim, sizeof(hd_bf16));
     w->targets = take(b, t * (size_t)c->n_dspark_targets * dim, sizeof(hd_bf16));
     w->main_x = take(b, t * dim, sizeof(hd_bf16));
-    w->markov_e = take(b, rank, sizeof(hd_bf16));
-    w->markov_bias = take(b, (size_t)c->vocab_size, sizeof(float));
-    w->conf_in = take(b, dim + rank, sizeof(hd_bf16));
-    w->draft_row = take(b, (size_t)c->vocab_size, sizeof(float));
-    w->conf = take(b, HD_MAX_DRAFT * 4, sizeof(float));
-    w->draft_id = take(b, (HD_MAX_DRAFT + 1) * 4, sizeof(int32_t));
+    w->draft_id = take(b, HD_HEAD_ROWS, sizeof(int32_t));
+    if (c->draft != HD_DRAFT_DSPARK) return;
+    w->markov_e = take(b, HD_DRAFT_SEQS * rank, sizeof(hd_bf16));
+    w->markov_bias = take(b, HD_DRAFT_SEQS * v, sizeof(float));
+    w->conf_in = take(b, HD_DRAFT_SEQS * (dim + rank), sizeof(hd_bf16));
+    w->draft_row = take(b, HD_DRAFT_SEQS * v, sizeof(float));
+    w->conf = take(b, HD_DRAFT_SEQS, sizeof(float));
 }
 
 static size_t layout(const hd_model *m, hd_v4_work *w, uint8_t *base)

@@ -176,18 +176,19 @@ typedef struct hd_v4_work {
     hd_bf16 *x_out; /* bf16 [rows, 4, D] */
     hd_bf16 *y_out; /* bf16 [rows, D] */
     float *logits;  /* f32 [rows, V] */
-    /* draft head, sequential part */
-    hd_bf16 *markov_e;  /* bf16 [rank] */
-    float *markov_bias; /* f32 [V] */
-    float *draft_row;   /* f32 [V]: logits of one draft */
-    hd_bf16 *conf_in;   /* bf16 [D + rank] */
-    float *conf;        /* f32 [HD_MAX_DRAFT, 4]: the first of each four */
-    int32_t *draft_id;  /* i32 [HD_MAX_DRAFT + 1, 4]: the same */
+    /* draft head, token by token; S is at most HD_DRAFT_SEQS */
+    hd_bf16 *markov_e;  /* bf16 [S, rank] */
+    float *markov_bias; /* f32 [S, V] */
+    float *draft_row;   /* f32 [S, V]: logits of one draft each */
+    hd_bf16 *conf_in;   /* bf16 [S, D + rank] */
+    float *conf;        /* f32 [S] */
+    int32_t *draft_id;  /* i32 [HD_HEAD_ROWS] */
     int32_t *nonfinite; /* i32 [1]: least tag of a place with NaN or infinity */
 } hd_v4_work;
 
-#define HD_HEAD_ROWS 64
-#define HD_MAX_DRAFT 16 /* tokens of a draft block */
+#define HD_HEAD_ROWS  64
+#define HD_MAX_DRAFT  16 /* tokens of a draft block */
+#define HD_DRAFT_SEQS 16 /* sequences that draft together */
 
 /** Host side of the step's arrays: one block, filled, then uploaded in one copy. */
 typedef struct hd_v4_meta {
@@ -239,6 +240,8 @@ struct hd_model {
 hd_status hd_v4_begin(hd_model *m) HD_WARN_UNUSED;
 /** Wait for the step; HD_E_DEVICE when NaN or infinity was seen. */
 hd_status hd_v4_finish(hd_model *m, hd_err *err) HD_WARN_UNUSED;
+/** Wait for it; whether NaN and infinity were not seen. @return HD_E_DEVICE for other faults. */
+hd_status hd_v4_wait(hd_model *m, bool *is_finite, hd_err *err) HD_WARN_UNUSED;
 /** After a submit failed with `st`: what was queued still runs, so wait until the caller's memory
  *  is its own again, and say where it was. Always HD_E_DEVICE: sequences are unspecified now. */
 hd_status hd_v4_abandon(hd_model *m, hd_status st, hd_err *err) HD_WARN_UNUSED;
@@ -290,23 +293,9 @@ hd_status hd_v4_attention(hd_model *m, const hd_v4_step *step, const hd_v4_block
                           hd_attn_kind kind) HD_WARN_UNUSED;
 hd_status hd_v4_moe(hd_model *m, const hd_v4_step *step, const hd_v4_block *b) HD_WARN_UNUSED;
 
-/* v4_draft.c */
+/* v4_dspark.c; the rest of the draft heads: model/draft.h */
 /** After the main layers of a step: feed the draft head's rings (DSpark) with its rows. */
 hd_status hd_v4_dspark_observe(hd_model *m, const hd_v4_step *step) HD_WARN_UNUSED;
-/** MTP over all rows of the step just run: next_id[t] is the token after row t (host [T]).
- *  Logits of all rows go to host f32 [T, V]. */
-hd_status hd_v4_mtp(hd_model *m, const hd_v4_step *step, const int32_t *next_id, float *logits,
-                    hd_err *err) HD_WARN_UNUSED;
-/** One DSpark draft of `seq` at its last position, given the next token; greedy.
- *  @param tokens host i32 [block + 1]: next, then the drafts.  @param logits host f32 [block, V].
- *  @param confidence host f32 [block], before the sigmoid. */
-typedef struct hd_v4_draft_out {
-    int32_t *tokens;
-    float *logits;
-    float *confidence;
-} hd_v4_draft_out;
-hd_status hd_v4_dspark(hd_model *m, hd_seq *seq, int32_t next_id, const hd_v4_draft_out *out,
-                       hd_err *err) HD_WARN_UNUSED;
 
 /* ---- short forms ------------------------------------------------------------------------------
  */

@@ -7,8 +7,8 @@
  * A step has T rows of S sequences at any positions: prefill chunks and decode rows alike. State
  * (rings, compressed rows, carries) lives in pools that ops reach through the step's page tables.
  * Sub-layers are in v4_attn.c and v4_moe.c, the mixing of streams in v4_hc.c, draft heads in
- * v4_draft.c. Nothing here knows a backend; everything is queued on one stream. Equations:
- * docs/numerics.md. */
+ * v4_mtp.c and v4_dspark.c. Nothing here knows a backend; everything is queued on one stream.
+ * Equations: docs/numerics.md. */
 #include "model/probe.h"
 #include "model/v4.h"
 

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "model/draft.h"
 #include "support/modelrun.h"
 
 enum { N_TOKENS = 300, FEW_TOKENS = 110, VOCAB = 512, BLOCK = 5 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/draft.h"
 #include "model/synth.h"
 #include "support/tmpdir.h"
 

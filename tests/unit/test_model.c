@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "model/draft.h"
 #include "model/synth.h"
 #include "support/modelrun.h"
 #include "support/tiny_ckpt.h"
