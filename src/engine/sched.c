@@ -166,7 +166,7 @@ static int32_t n_logits_of(const hd_request *r, int32_t n)
 {
     int32_t len = hd_seq_len(r->seq), end = len + n;
     if (r->replay_end) return 0;
-    if (hd_request_echoes(r)) {
+    if (hd_request_echoes(r)) { /* it may have been told of these before it had to wait */
         int32_t first = r->n_echoed > len ? r->n_echoed : len;
         return end > first ? end - first : 0;
     }

@@ -104,7 +104,9 @@ void schedrun_check_same(const schedrun_job *got, const schedrun_job *want)
         assert_true(n <= want->r.n_text);
     else
         assert_int_equal(n, want->r.n_text);
-    for (int32_t i = first; i < n; i++)
+    for (int32_t i = first; i < n; i++) {
+        if (i < got->r.n_prompt && i > got->n_told) continue; /* cancelled before */
         if (got->text[i] != want->text[i] || got->seen[i] != want->seen[i])
             fail_msg("request %" PRIu64 " differs at place %d of %d", got->r.id, i, n);
+    }
 }

@@ -30,6 +30,7 @@ static schedrun_job *alone, *jobs; /* [N] */
 
 typedef struct counts {
     uint64_t tokens, greedy, cells;
+    uint64_t echoed; /* prompt rows told */
     uint64_t ram_hits, forks, rewinds, preemptions, cancels, replayed, snap_hits, evictions;
     uint64_t threads[3];             /* cells with so many */
     uint64_t running[MAX_BATCH + 1]; /* steps with so many sequences */
@@ -73,6 +74,7 @@ static void make_request(int32_t i)
     j->r.group = kind >= 2 ? before->r.group : (uint64_t)below(2);
     j->r.user = (uint64_t)below(3);
     j->r.priority = below(2);
+    j->r.wants_echo = i % 8 == 5;
 }
 
 static int set_up(void **state)
@@ -112,6 +114,7 @@ static void copy_request(int32_t i)
                               .group = from->r.group,
                               .user = from->r.user,
                               .priority = from->r.priority,
+                              .wants_echo = from->r.wants_echo,
                               .owner = j}};
     memcpy(j->text, from->text, (size_t)from->r.n_prompt * sizeof *j->text);
     if (below(6) == 0) j->cancel_at = 1 + below(j->r.max_new);
@@ -153,6 +156,7 @@ static void run_round(hd_sched *s, int32_t *order)
         seen.tokens += n;
         seen.greedy += i % 2 ? 0 : n;
         seen.cancels += jobs[i].r.end == HD_END_CANCELLED;
+        seen.echoed += (uint64_t)jobs[i].n_told;
     }
 }
 
@@ -178,7 +182,7 @@ static void run_cell(void)
                           .max_seqs = spread(MAX_BATCH),
                           .max_rows = 64 + below(3) * 80,
                           .max_ctx = SCHEDRUN_TEXT};
-    if (below(2)) opts.kv_tokens = SCHEDRUN_TEXT + below(3000);
+    if (below(2)) opts.kv_tokens = SCHEDRUN_TEXT + (below(2) ? below(300) : below(3000));
     hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device, opts);
     size_t n_snaps = below(3) ? (size_t)below(40) : 0;
     hd_sched *s = schedrun_open((hd_sched_opts){.model = m,
@@ -223,6 +227,7 @@ static void test_matrix(void **state)
     report("preemptions", seen.preemptions);
     report("evictions", seen.evictions);
     report("cancels", seen.cancels);
+    report("prompt rows echoed", seen.echoed);
 }
 
 int main(int argc, char **argv)
