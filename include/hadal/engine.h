@@ -41,6 +41,8 @@ typedef struct hd_engine_opts {
     int32_t kv_mb;        /**< memory for the rows of all of them, instead of kv_tokens */
     int32_t
         snapshot_mb; /**< host memory for snapshots of the prefix cache; default 256, −1: none */
+    const char *cache_dir; /**< keep prefixes in files there (docs/kv-files.md); NULL: do not */
+    int32_t cache_dir_mb;  /**< most that they take; default 16,384 */
 } hd_engine_opts;
 
 /** Open a checkpoint directory and start. @return as hd_model_open; HD_E_NOMEM. */
@@ -175,6 +177,8 @@ typedef struct hd_engine_stats {
     uint64_t n_preempted; /**< gave their sequence back and went on later */
     uint64_t n_evicted;   /**< blocks of the prefix cache that made room */
     uint64_t n_snapshots; /**< kept */
+    uint64_t n_disk_hits, n_disk_restored; /**< requests that files spared work; positions read */
+    uint64_t n_disk_written, n_disk_evicted, n_disk_bad; /**< files; bad: damaged, so ignored */
     uint64_t n_running, n_waiting;
 } hd_engine_stats;
 

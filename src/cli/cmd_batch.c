@@ -72,7 +72,7 @@ static const struct argp_option options[] = {
     {"checkpoint-mb", OPT_CHECKPOINT_MB, "N", 0,
      "Memory for snapshots of the prefix cache (default 256; 0: none)", 2},
     {"cache-dir", OPT_CACHE_DIR, "DIR", 0, "Keep prefixes in files there", 2},
-    {"cache-mb", OPT_CACHE_MB, "N", 0, "Most that those files take (default 4096)", 2},
+    {"cache-mb", OPT_CACHE_MB, "N", 0, "Most that those files take (default 16384)", 2},
     {"draft", OPT_DRAFT, "M", 0,
      "Guess tokens ahead: none, mtp, dspark, lookup (default: the best that the checkpoint has)",
      2},
@@ -117,6 +117,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_CTX: o->model.max_ctx = (int32_t)hd_opt_i64(state, "--ctx", arg, 2, 1 << 24); return 0;
     case OPT_CHUNK: o->chunk = (int32_t)hd_opt_i64(state, "--chunk", arg, 1, 1 << 20); return 0;
     case OPT_KV_MB: o->kv_mb = (int32_t)hd_opt_i64(state, "--kv-mb", arg, 1, INT32_MAX); return 0;
+    case OPT_CACHE_DIR: o->cache_dir = arg; return 0;
+    case OPT_CACHE_MB:
+        o->cache_dir_mb = (int32_t)hd_opt_i64(state, "--cache-mb", arg, 1, INT32_MAX);
+        return 0;
     case OPT_CHECKPOINT_MB:
         o->snapshot_mb = (int32_t)hd_opt_i64(state, "--checkpoint-mb", arg, 0, INT32_MAX);
         if (o->snapshot_mb == 0) o->snapshot_mb = -1;
@@ -370,6 +374,11 @@ static hd_status write_stats(const batch *b, hd_err *err)
     ADD("preemptions", s.n_preempted);
     ADD("evictions", s.n_evicted);
     ADD("checkpoints", s.n_snapshots);
+    ADD("hits_disk", s.n_disk_hits);
+    ADD("restored_tokens", s.n_disk_restored);
+    ADD("files_written", s.n_disk_written);
+    ADD("files_evicted", s.n_disk_evicted);
+    ADD("files_bad", s.n_disk_bad);
 #undef ADD
     hd_buf_addz(&text, "}\n");
     hd_status st = hd_buf_status(&text, "the counts", err);

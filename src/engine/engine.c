@@ -172,7 +172,9 @@ static void publish_stats(hd_engine *e)
 {
     hd_sched_stats s;
     hd_prefix_stats p;
+    hd_disk_stats d;
     hd_sched_get_stats(e->sched, &s);
+    hd_sched_get_disk_stats(e->sched, &d);
     hd_prefix_get_stats(hd_sched_prefix(e->sched), &p);
     const hd_engine_stats now = {.n_steps = s.n_steps,
                                  .n_rows = s.n_rows,
@@ -186,6 +188,11 @@ static void publish_stats(hd_engine *e)
                                  .n_preempted = s.n_preempted,
                                  .n_evicted = p.n_evicted,
                                  .n_snapshots = s.n_snaps,
+                                 .n_disk_hits = d.n_hits,
+                                 .n_disk_restored = d.n_restored,
+                                 .n_disk_written = d.n_written,
+                                 .n_disk_evicted = d.n_evicted,
+                                 .n_disk_bad = d.n_bad,
                                  .n_running = (uint64_t)s.n_running,
                                  .n_waiting = (uint64_t)s.n_waiting};
     uint64_t words[HD_N_ENGINE_STATS];
@@ -265,6 +272,8 @@ static hd_status open_parts(hd_engine *e, const char *dir, const hd_engine_opts 
     hd_sched_opts sched = {.model = e->model,
                            .snap_budget = snap_mb > 0 ? (size_t)snap_mb << 20 : 0,
                            .chunk = o->chunk,
+                           .cache_dir = o->cache_dir,
+                           .cache_dir_bytes = (uint64_t)o->cache_dir_mb << 20,
                            .on_prompt_logits = on_prompt_logits,
                            .on_token = on_token,
                            .on_done = on_done,

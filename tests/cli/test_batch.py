@@ -56,10 +56,10 @@ class Batch(ModelTest):
     def test_same_results_however_it_is_run(self):
         rows = [{"id": i, "ids": [(k * k * 7 + k) % 200 for k in range(20 + 37 * (i % 5))] + [i],
                  "max_tokens": 5 + i, "temperature": i % 2, "seed": i, "priority": i % 3,
-                 "user": str(i % 2), "arrive_ms": 3 * i, "ignore_eos": True} for i in range(12)]
+                 "user": str(i // 6), "arrive_ms": 3 * i, "ignore_eos": True} for i in range(12)]
         stats = self.write("stats", "")
         alone = [self.one(row)["ids"] for row in rows]
-        for args in (["--stats", stats], ["--concurrency", 1], ["--chunk", 7, "--threads", 2],
+        for args in ([], ["--concurrency", 1, "--stats", stats], ["--chunk", 7, "--threads", 2],
                      ["--max-seqs", 3, "--kv-mb", 1], ["--checkpoint-mb", 0], ["--device", "ref"]):
             got, _ = self.by_id(rows, *args)
             self.assertEqual([got[i]["ids"] for i in range(12)], alone, args)
@@ -68,6 +68,19 @@ class Batch(ModelTest):
         self.assertEqual(counts["requests"], 12)
         self.assertEqual(counts["generated_tokens"], sum(map(len, alone)))
         self.assertGreater(counts["cached_tokens"], 0)
+
+    def test_files_spare_work(self):
+        ids = [(k * k * 3 + k) % 200 for k in range(600)]
+        rows = [{"id": "a", "ids": ids, "max_tokens": 4}]
+        stats, files = self.write("stats", ""), os.path.join(self.scratch, "kv")
+        args = ["--cache-dir", files, "--stats", stats]
+        cold = self.batch(rows, *args)[0][0]
+        self.assertEqual(cold["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        warm = self.batch(rows, *args)[0][0]  # another process
+        self.assertEqual(warm["ids"], cold["ids"])
+        self.assertGreaterEqual(warm["usage"]["prompt_tokens_details"]["cached_tokens"], 384)
+        with open(stats, encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["hits_disk"], 1)
 
     def test_bad_lines_do_no_harm(self):
         rows = [
