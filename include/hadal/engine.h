@@ -43,6 +43,7 @@ typedef struct hd_engine_opts {
         snapshot_mb; /**< host memory for snapshots of the prefix cache; default 256, −1: none */
     const char *cache_dir; /**< keep prefixes in files there (docs/kv-files.md); NULL: do not */
     int32_t cache_dir_mb;  /**< most that they take; default 16,384 */
+    hd_guess_kind draft;   /**< HD_GUESS_BEST loads the draft head, if there is one */
 } hd_engine_opts;
 
 /** Open a checkpoint directory and start. @return as hd_model_open; HD_E_NOMEM. */
@@ -98,6 +99,7 @@ typedef struct hd_submit {
     const hd_constraint *constraint; /**< used during the call, which compiles it; NULL: none */
     int32_t wants_logprobs;          /**< non-zero: TOKEN events have log probabilities */
     int32_t n_top;                   /**< and so many of the likeliest tokens, 0 … 20 */
+    int32_t no_draft;                /**< non-zero: nothing is guessed for it */
     int32_t wants_echo; /**< non-zero: PROMPT events, with log probabilities; takes no prefix */
 } hd_submit;
 
@@ -177,6 +179,8 @@ typedef struct hd_engine_stats {
     uint64_t n_preempted; /**< gave their sequence back and went on later */
     uint64_t n_evicted;   /**< blocks of the prefix cache that made room */
     uint64_t n_snapshots; /**< kept */
+    uint64_t n_draft_checks;               /**< times that guesses were checked */
+    uint64_t n_drafted, n_accepted;        /**< guesses; of them, those that were right */
     uint64_t n_disk_hits, n_disk_restored; /**< requests that files spared work; positions read */
     uint64_t n_disk_written, n_disk_evicted, n_disk_bad; /**< files; bad: damaged, so ignored */
     uint64_t n_running, n_waiting;

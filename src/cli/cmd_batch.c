@@ -100,6 +100,18 @@ typedef struct batch {
     hd_progress progress;
 } batch;
 
+static hd_guess_kind parse_draft(const char *arg, const struct argp_state *state)
+{
+    static const char *const names[] = {[HD_GUESS_NONE] = "none",
+                                        [HD_GUESS_MTP] = "mtp",
+                                        [HD_GUESS_DSPARK] = "dspark",
+                                        [HD_GUESS_LOOKUP] = "lookup"};
+    for (size_t i = HD_GUESS_NONE; i < HD_COUNT(names); i++)
+        if (strcmp(arg, names[i]) == 0) return (hd_guess_kind)i;
+    argp_error(state, "--draft is '%s': expected none, mtp, dspark or lookup", arg);
+    return HD_GUESS_NONE;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     batch *b = state->input;
@@ -117,6 +129,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_CTX: o->model.max_ctx = (int32_t)hd_opt_i64(state, "--ctx", arg, 2, 1 << 24); return 0;
     case OPT_CHUNK: o->chunk = (int32_t)hd_opt_i64(state, "--chunk", arg, 1, 1 << 20); return 0;
     case OPT_KV_MB: o->kv_mb = (int32_t)hd_opt_i64(state, "--kv-mb", arg, 1, INT32_MAX); return 0;
+    case OPT_DRAFT: o->draft = parse_draft(arg, state); return 0;
     case OPT_CACHE_DIR: o->cache_dir = arg; return 0;
     case OPT_CACHE_MB:
         o->cache_dir_mb = (int32_t)hd_opt_i64(state, "--cache-mb", arg, 1, INT32_MAX);
@@ -374,6 +387,9 @@ static hd_status write_stats(const batch *b, hd_err *err)
     ADD("preemptions", s.n_preempted);
     ADD("evictions", s.n_evicted);
     ADD("checkpoints", s.n_snapshots);
+    ADD("draft_checks", s.n_draft_checks);
+    ADD("drafted", s.n_drafted);
+    ADD("accepted", s.n_accepted);
     ADD("hits_disk", s.n_disk_hits);
     ADD("restored_tokens", s.n_disk_restored);
     ADD("files_written", s.n_disk_written);

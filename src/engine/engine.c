@@ -176,25 +176,30 @@ static void publish_stats(hd_engine *e)
     hd_sched_get_stats(e->sched, &s);
     hd_sched_get_disk_stats(e->sched, &d);
     hd_prefix_get_stats(hd_sched_prefix(e->sched), &p);
-    const hd_engine_stats now = {.n_steps = s.n_steps,
-                                 .n_rows = s.n_rows,
-                                 .n_generated = s.n_generated,
-                                 .n_prompt = s.n_prompt,
-                                 .n_cached = s.n_cached,
-                                 .n_replayed = s.n_replayed,
-                                 .n_hits = s.n_hits,
-                                 .n_forks = s.n_forks,
-                                 .n_rewinds = s.n_hits - s.n_snap_hits,
-                                 .n_preempted = s.n_preempted,
-                                 .n_evicted = p.n_evicted,
-                                 .n_snapshots = s.n_snaps,
-                                 .n_disk_hits = d.n_hits,
-                                 .n_disk_restored = d.n_restored,
-                                 .n_disk_written = d.n_written,
-                                 .n_disk_evicted = d.n_evicted,
-                                 .n_disk_bad = d.n_bad,
-                                 .n_running = (uint64_t)s.n_running,
-                                 .n_waiting = (uint64_t)s.n_waiting};
+    hd_engine_stats now = {.n_steps = s.n_steps,
+                           .n_rows = s.n_rows,
+                           .n_generated = s.n_generated,
+                           .n_prompt = s.n_prompt,
+                           .n_cached = s.n_cached,
+                           .n_replayed = s.n_replayed,
+                           .n_hits = s.n_hits,
+                           .n_forks = s.n_forks,
+                           .n_rewinds = s.n_hits - s.n_snap_hits,
+                           .n_preempted = s.n_preempted,
+                           .n_evicted = p.n_evicted,
+                           .n_snapshots = s.n_snaps,
+                           .n_disk_hits = d.n_hits,
+                           .n_disk_restored = d.n_restored,
+                           .n_disk_written = d.n_written,
+                           .n_disk_evicted = d.n_evicted,
+                           .n_disk_bad = d.n_bad,
+                           .n_running = (uint64_t)s.n_running,
+                           .n_waiting = (uint64_t)s.n_waiting};
+    for (int k = 0; k < HD_GUESS_KINDS; k++) {
+        now.n_draft_checks += s.draft[k].n_checks;
+        now.n_drafted += s.draft[k].n_drafted;
+        now.n_accepted += s.draft[k].n_right;
+    }
     uint64_t words[HD_N_ENGINE_STATS];
     memcpy(words, &now, sizeof words);
     for (int i = 0; i < HD_N_ENGINE_STATS; i++)
@@ -245,7 +250,8 @@ static hd_status open_tokenizer(hd_engine *e, const char *dir, hd_err *err)
 }
 
 /* Long texts, but not all of them at once. */
-static hd_status fill_defaults(hd_model_opts *model, const char *dir, int32_t kv_mb, hd_err *err)
+static hd_status fill_defaults(hd_model_opts *model, const char *dir, const hd_engine_opts *o,
+                               hd_err *err)
 {
     hd_config cfg;
     if (model->max_seqs <= 0) model->max_seqs = DEFAULT_SEQS;
@@ -253,7 +259,9 @@ static hd_status fill_defaults(hd_model_opts *model, const char *dir, int32_t kv
         HD_TRY(hd_config_load(dir, &cfg, err));
         model->max_ctx = cfg.max_position < DEFAULT_CTX ? cfg.max_position : DEFAULT_CTX;
     }
-    if (kv_mb > 0) model->kv_bytes = (int64_t)kv_mb << 20;
+    bool has_head = o->draft != HD_GUESS_NONE && o->draft != HD_GUESS_LOOKUP;
+    if (has_head) model->load_draft = 1;
+    if (o->kv_mb > 0) model->kv_bytes = (int64_t)o->kv_mb << 20;
     if (model->kv_tokens <= 0) model->kv_tokens = 2 * (int64_t)model->max_ctx;
     return HD_OK;
 }
@@ -265,13 +273,14 @@ static hd_status open_parts(hd_engine *e, const char *dir, const hd_engine_opts 
     e->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->event_fd < 0) HD_FAIL(err, HD_E_IO, "no eventfd for an engine: %s", strerror(errno));
     HD_TRY(hd_engine_make_slots(e, o->max_requests ? o->max_requests : DEFAULT_REQUESTS, err));
-    HD_TRY(fill_defaults(&model, dir, o->kv_mb, err));
+    HD_TRY(fill_defaults(&model, dir, o, err));
     HD_TRY(hd_model_open(dir, &model, &e->model, err));
     hd_model_get_info(e->model, &e->info);
     HD_TRY(open_tokenizer(e, dir, err));
     hd_sched_opts sched = {.model = e->model,
                            .snap_budget = snap_mb > 0 ? (size_t)snap_mb << 20 : 0,
                            .chunk = o->chunk,
+                           .draft = o->draft,
                            .cache_dir = o->cache_dir,
                            .cache_dir_bytes = (uint64_t)o->cache_dir_mb << 20,
                            .on_prompt_logits = on_prompt_logits,

@@ -124,6 +124,7 @@ static hd_status copy_request(hd_request *r, const hd_submit *q, int32_t max_ctx
                       .min_new = q->min_new,
                       .ignores_eos = q->ignore_eos != 0,
                       .n_stop_ids = q->n_stop_ids,
+                      .no_draft = q->no_draft != 0,
                       .wants_echo = q->wants_echo != 0,
                       .how = q->how,
                       .group = q->group,

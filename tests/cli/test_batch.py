@@ -60,7 +60,8 @@ class Batch(ModelTest):
         stats = self.write("stats", "")
         alone = [self.one(row)["ids"] for row in rows]
         for args in ([], ["--concurrency", 1, "--stats", stats], ["--chunk", 7, "--threads", 2],
-                     ["--max-seqs", 3, "--kv-mb", 1], ["--checkpoint-mb", 0], ["--device", "ref"]):
+                     ["--max-seqs", 3, "--kv-mb", 1], ["--checkpoint-mb", 0], ["--device", "ref"],
+                     ["--draft", "lookup"], ["--draft", "none"]):
             got, _ = self.by_id(rows, *args)
             self.assertEqual([got[i]["ids"] for i in range(12)], alone, args)
         with open(stats, encoding="utf-8") as f:

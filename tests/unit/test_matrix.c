@@ -5,10 +5,11 @@
  * is `make matrix`), half of them greedy, half at temperature 1
  *
  * Requests are pieces of conversations: some begin as another's text, some go on from all of it,
- * some leave it in the middle. A cell is a setting (sequences, rows of a step, chunk, threads,
- * pages, snapshots) and a random order, spread and cancelling of all requests; within a cell they
- * come twice, so that the second finds what the first has left. What happened is counted; a run in
- * which something never did has proven nothing about it, and fails. */
+ * some leave it in the middle. A cell is a setting (model, sequences, rows of a step, chunk,
+ * threads, pages, snapshots, drafts, files) and a random order, spread and cancelling of all
+ * requests; within a cell they come twice, so that the second time finds what the first has left,
+ * in memory or, where all was closed in between, in files. What happened is counted; a run in which
+ * something never did has proven nothing about it, and fails. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,16 +23,23 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "support/schedrun.h"
+#include "support/tmpdir.h"
 
 enum { N = 32, MAX_BATCH = 16 };
 
 static uint64_t want_tokens = 3000, seed = 1;
-static schedrun_job *alone, *jobs; /* [N] */
+/* Both have every part of the model, but other draft heads. */
+static const char *const presets[] = {"unit", "unit-mtp"};
+static schedrun_job *alone[HD_COUNT(presets)], *jobs; /* [N] */
 
 typedef struct counts {
     uint64_t tokens, greedy, cells;
     uint64_t echoed; /* prompt rows told */
     uint64_t ram_hits, forks, rewinds, preemptions, cancels, replayed, snap_hits, evictions;
+    uint64_t disk_hits, restored;
+    uint64_t right[HD_GUESS_KINDS]; /* guesses that were kept, by where they were from */
+    uint64_t wrong[HD_GUESS_KINDS];
+    uint64_t undrafted;              /* tokens of cells without drafts */
     uint64_t threads[3];             /* cells with so many */
     uint64_t running[MAX_BATCH + 1]; /* steps with so many sequences */
 } counts;
@@ -56,11 +64,11 @@ static int32_t spread(int32_t max)
 
 /* ---- requests ---------------------------------------------------------------------------------*/
 
-static void make_request(int32_t i)
+static void make_request(schedrun_job *all, int32_t i)
 {
-    schedrun_job *j = &alone[i];
+    schedrun_job *j = &all[i];
     int32_t shared = below(500), own = 1 + below(120), kind = i < 8 ? 0 : below(4);
-    const schedrun_job *before = i ? &alone[below(i)] : NULL;
+    const schedrun_job *before = i ? &all[below(i)] : NULL;
     schedrun_make(j, i, below(3), shared + own, 1 + below(60));
     if (kind >= 2) { /* the text of another, all of it or up to somewhere, and something new */
         int32_t n = kind == 2 ? before->r.n_text : 1 + below(before->r.n_text);
@@ -80,31 +88,41 @@ static void make_request(int32_t i)
 static int set_up(void **state)
 {
     (void)state;
-    hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device,
-                                (hd_model_opts){.max_seqs = 1, .max_ctx = SCHEDRUN_TEXT});
-    alone = hd_mem_calloc(N, sizeof *alone);
     jobs = hd_mem_calloc(N, sizeof *jobs);
-    for (int32_t i = 0; i < N; i++) {
-        make_request(i);
-        schedrun_alone(m, &alone[i]);
+    for (size_t p = 0; p < HD_COUNT(presets); p++) {
+        hd_model *m = modelrun_open(modelrun_synth(presets[p]), &schedrun_device,
+                                    (hd_model_opts){.max_seqs = 1, .max_ctx = SCHEDRUN_TEXT});
+        alone[p] = hd_mem_calloc(N, sizeof *alone[p]);
+        for (int32_t i = 0; i < N; i++) {
+            make_request(alone[p], i);
+            schedrun_alone(m, &alone[p][i]);
+        }
+        hd_model_close(m);
     }
-    hd_model_close(m);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    hd_mem_free(alone);
+    for (size_t p = 0; p < HD_COUNT(presets); p++) hd_mem_free(alone[p]);
     hd_mem_free(jobs);
     return 0;
 }
 
 /* ---- cells ------------------------------------------------------------------------------------*/
 
-static void copy_request(int32_t i)
+typedef struct cell {
+    size_t preset;
+    hd_model_opts model;
+    hd_sched_opts sched;
+    size_t n_snaps;
+    char files[96]; /* directory; "": none */
+} cell;
+
+static void copy_request(const cell *c, int32_t i)
 {
-    const schedrun_job *from = &alone[i];
+    const schedrun_job *from = &alone[c->preset][i];
     schedrun_job *j = &jobs[i];
     *j = (schedrun_job){.r = {.id = (uint64_t)i,
                               .text = j->text,
@@ -140,11 +158,11 @@ static bool step(hd_sched *s)
 }
 
 /* All requests once, at random times. */
-static void run_round(hd_sched *s, int32_t *order)
+static void run_round(const cell *c, hd_sched *s)
 {
-    int32_t pause = 1 + below(12);
+    int32_t order[N], pause = 1 + below(12);
     shuffle(order);
-    for (int32_t i = 0; i < N; i++) copy_request(i);
+    for (int32_t i = 0; i < N; i++) copy_request(c, i);
     for (int32_t i = 0; i < N; i++) {
         schedrun_add(s, &jobs[order[i]]);
         for (int32_t k = below(pause); k > 0; k--) (void)step(s);
@@ -152,9 +170,10 @@ static void run_round(hd_sched *s, int32_t *order)
     while (step(s));
     for (int32_t i = 0; i < N; i++) {
         uint64_t n = (uint64_t)hd_request_n_new(&jobs[i].r);
-        schedrun_check_same(&jobs[i], &alone[i]);
+        schedrun_check_same(&jobs[i], &alone[c->preset][i]);
         seen.tokens += n;
         seen.greedy += i % 2 ? 0 : n;
+        seen.undrafted += c->sched.draft == HD_GUESS_NONE ? n : 0;
         seen.cancels += jobs[i].r.end == HD_END_CANCELLED;
         seen.echoed += (uint64_t)jobs[i].n_told;
     }
@@ -164,6 +183,8 @@ static void count(const hd_sched *s)
 {
     hd_sched_stats a;
     hd_prefix_stats p;
+    hd_disk_stats d;
+    hd_sched_get_disk_stats(s, &d);
     hd_sched_get_stats(s, &a);
     hd_prefix_get_stats(hd_sched_prefix(s), &p);
     seen.ram_hits += a.n_hits;
@@ -173,27 +194,56 @@ static void count(const hd_sched *s)
     seen.replayed += a.n_replayed;
     seen.preemptions += a.n_preempted;
     seen.evictions += p.n_evicted;
+    seen.disk_hits += d.n_hits;
+    seen.restored += d.n_restored;
+    for (int k = 0; k < HD_GUESS_KINDS; k++) {
+        seen.right[k] += a.draft[k].n_right;
+        seen.wrong[k] += a.draft[k].n_drafted - a.draft[k].n_right;
+    }
+}
+
+static cell make_cell(void)
+{
+    static int32_t n_made;
+    cell c = {.preset = (size_t)below(HD_COUNT(presets)),
+              .model = {.n_threads = 1 + below(2),
+                        .max_seqs = spread(MAX_BATCH),
+                        .max_rows = 64 + below(3) * 80,
+                        .max_ctx = SCHEDRUN_TEXT},
+              .n_snaps = below(3) ? (size_t)below(40) : 0};
+    const hd_guess_kind head = c.preset ? HD_GUESS_MTP : HD_GUESS_DSPARK;
+    const hd_guess_kind kinds[] = {HD_GUESS_NONE, HD_GUESS_LOOKUP, head, head};
+    c.sched.draft = kinds[n_made++ % 4];
+    c.sched.chunk = below(2) ? 0 : 1 + below(60);
+    c.model.load_draft = c.sched.draft == head;
+    if (below(2)) c.model.kv_tokens = SCHEDRUN_TEXT + (below(2) ? below(300) : below(3000));
+    if (n_made % 2) snprintf(c.files, sizeof c.files, "%s/%d", test_tmpdir(), n_made);
+    return c;
+}
+
+/* n times all requests over a model that is opened for it. */
+static void run_rounds(cell *c, int n)
+{
+    hd_model *m = modelrun_open(modelrun_synth(presets[c->preset]), &schedrun_device, c->model);
+    c->sched.model = m;
+    c->sched.snap_budget = c->n_snaps * hd_v4_snap_bytes(m);
+    c->sched.cache_dir = c->files[0] ? c->files : NULL;
+    hd_sched *s = schedrun_open(c->sched);
+    while (n-- > 0) run_round(c, s);
+    count(s);
+    hd_sched_destroy(s);
+    hd_model_close(m);
 }
 
 static void run_cell(void)
 {
-    int32_t order[N], n_threads = 1 + below(2);
-    hd_model_opts opts = {.n_threads = n_threads,
-                          .max_seqs = spread(MAX_BATCH),
-                          .max_rows = 64 + below(3) * 80,
-                          .max_ctx = SCHEDRUN_TEXT};
-    if (below(2)) opts.kv_tokens = SCHEDRUN_TEXT + (below(2) ? below(300) : below(3000));
-    hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device, opts);
-    size_t n_snaps = below(3) ? (size_t)below(40) : 0;
-    hd_sched *s = schedrun_open((hd_sched_opts){.model = m,
-                                                .snap_budget = n_snaps * hd_v4_snap_bytes(m),
-                                                .chunk = below(2) ? 0 : 1 + below(60)});
-    for (int round = 0; round < 2; round++) run_round(s, order);
-    count(s);
-    seen.threads[n_threads]++;
+    cell c = make_cell();
+    if (c.files[0])
+        for (int i = 0; i < 2; i++) run_rounds(&c, 1);
+    else
+        run_rounds(&c, 2);
+    seen.threads[c.model.n_threads]++;
     seen.cells++;
-    hd_sched_destroy(s);
-    hd_model_close(m);
 }
 
 /* ---- the run ----------------------------------------------------------------------------------*/
@@ -209,7 +259,7 @@ static void test_matrix(void **state)
     (void)state;
     uint64_t small = 0, large = 0;
     printf("seed %" PRIu64 "\n", seed);
-    while (seen.tokens < want_tokens || seen.cells < 4) run_cell();
+    while (seen.tokens < want_tokens || seen.cells < 6) run_cell();
     for (int32_t n = 2; n <= MAX_BATCH; n++) *(n < 6 ? &small : &large) += seen.running[n];
     report("tokens compared", seen.tokens);
     report("of them greedy", seen.greedy);
@@ -223,11 +273,20 @@ static void test_matrix(void **state)
     report("of them by a snapshot", seen.snap_hits);
     report("rewinds", seen.rewinds);
     report("positions replayed", seen.replayed);
+    report("hits on disk", seen.disk_hits);
+    report("positions from disk", seen.restored);
     report("forks", seen.forks);
     report("preemptions", seen.preemptions);
     report("evictions", seen.evictions);
     report("cancels", seen.cancels);
     report("prompt rows echoed", seen.echoed);
+    report("tokens without drafts", seen.undrafted);
+    report("MTP guesses kept", seen.right[HD_GUESS_MTP]);
+    report("of DSpark", seen.right[HD_GUESS_DSPARK]);
+    report("of lookup", seen.right[HD_GUESS_LOOKUP]);
+    report("MTP guesses refused", seen.wrong[HD_GUESS_MTP]);
+    report("of DSpark", seen.wrong[HD_GUESS_DSPARK]);
+    report("of lookup", seen.wrong[HD_GUESS_LOOKUP]);
 }
 
 int main(int argc, char **argv)
