@@ -15,6 +15,7 @@
 typedef struct want {
     hd_request *r;
     int32_t max;     /* guesses wanted */
+    int32_t n_rows;  /* of the next step without them */
     int32_t row;     /* of the pass before: where its streams are (MTP) */
     float chance;    /* that all guesses so far are right (DSpark) */
     bool is_stopped; /* no further guess */
@@ -25,7 +26,7 @@ struct hd_drafter {
     hd_model *m;
     hd_lookup *lookup;
     want *want;              /* [max_seqs] */
-    int32_t n_wants, n_rows; /* rows: of the next step, without drafts */
+    int32_t n_wants, n_rows; /* rows: of the next step */
     /* of a pass */
     hd_v4_part *part;  /* [max_seqs] */
     int32_t *src;      /* [max_rows] */
@@ -146,7 +147,10 @@ static void find_wants(hd_drafter *d, const hd_draft_step *step)
         hd_request *r = step->run[i];
         if (!generates(r) || r->no_draft || r->is_paused || r->is_cancelled) continue;
         int32_t n = hd_pace_length(&r->pace, d->n_rows, max_guesses(d, r));
-        if (n > 0) d->want[d->n_wants++] = (want){.r = r, .max = n, .row = -1, .chance = 1};
+        if (n == 0) continue;
+        d->want[d->n_wants++] =
+            (want){.r = r, .max = n, .n_rows = d->n_rows, .row = -1, .chance = 1};
+        d->n_rows += n; /* dearer for the next one */
     }
 }
 
@@ -284,13 +288,15 @@ static hd_status guess_group(hd_drafter *d, int32_t n, int32_t longest, hd_err *
             want *w = d->of[i];
             w->chance *= probability(d->confidence[i]);
             if (!out.is_finite || k >= w->max ||
-                w->chance * HD_PACE_ONE < (float)hd_pace_price(d->n_rows + k))
+                w->chance * HD_PACE_ONE < (float)hd_pace_price(w->n_rows + k))
                 w->is_stopped = true;
             if (!w->is_stopped) w->is_stopped = !take_guess(d, i);
             if (!w->is_stopped) d->before[i] = w->r->text[w->r->n_text + w->r->n_draft - 1];
             goes_on = goes_on || !w->is_stopped;
         }
     }
+    for (int32_t i = 0; i < n; i++) /* a block for nothing is as bad as a wrong guess */
+        if (d->of[i]->r->n_draft == 0) hd_pace_learn(&d->of[i]->r->pace, 1, 0);
     return HD_OK;
 }
 

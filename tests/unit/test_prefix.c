@@ -165,6 +165,26 @@ static void test_no_snapshots(void **state)
     hd_prefix_destroy(p);
 }
 
+/* What was found stays found until a block comes or goes; a front that others use outlives what is
+ * behind it, and newer texts. */
+static void test_version_and_front(void **state)
+{
+    (void)state;
+    uint64_t v0 = hd_prefix_version(cache);
+    int32_t a = add(1, HD_PREFIX_NONE, 10), b = add(1, a, 11);
+    uint64_t v1 = hd_prefix_version(cache);
+    assert_true(v0 != 0 && v1 != v0);
+    assert_int_equal(add(1, a, 11), b); /* there already */
+    assert_true(hd_prefix_version(cache) == v1);
+    (void)add(2, HD_PREFIX_NONE, 20);
+    const int32_t front[] = {10}, path[] = {10, 11}, newer[] = {20};
+    assert_int_equal(hd_prefix_find(cache, 1, text_of(front, 1), 128), a);
+    assert_true(hd_prefix_make_room(cache, MAX_BLOCKS - 1, 0)); /* b goes, then 20 */
+    assert_true(hd_prefix_version(cache) != v1);
+    assert_int_equal(hd_prefix_find(cache, 2, text_of(newer, 1), 128), HD_PREFIX_NONE);
+    assert_int_equal(hd_prefix_find(cache, 1, text_of(path, 2), 256), a);
+}
+
 /* Random adds, finds and evictions, against a list of all paths ever added that must be there. */
 static void test_random(void **state)
 {
@@ -205,8 +225,13 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_longest_path), TEST(test_pages),        TEST(test_least_recently_used_leaves_go),
-        TEST(test_snapshots),    TEST(test_no_snapshots), TEST(test_random),
+        TEST(test_longest_path),
+        TEST(test_pages),
+        TEST(test_least_recently_used_leaves_go),
+        TEST(test_snapshots),
+        TEST(test_no_snapshots),
+        TEST(test_random),
+        TEST(test_version_and_front),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
