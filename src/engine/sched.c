@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/sched_parts.h"
 
@@ -367,7 +368,9 @@ static hd_status run_step(hd_sched *s, hd_err *err)
     hd_v4_step step;
     HD_TRY(plan_step(s, &d, err));
     if (d.n_parts == 0) return HD_OK;
+    int64_t began = hd_clock_ns();
     HD_TRY(hd_v4_run_parts(s->m, s->part, d.n_parts, s->dst, &step, err));
+    s->stats.model_ns += (uint64_t)(hd_clock_ns() - began);
     s->stats.n_steps++;
     float **row = s->dst;
     for (int32_t i = 0; i < d.n_parts; row += s->part[i++].n_logits) {
@@ -375,7 +378,10 @@ static hd_status run_step(hd_sched *s, hd_err *err)
         HD_TRY(settle(s, i, row, err));
     }
     hd_draft_step done = {s->part, s->of_part, d.n_parts, s->run, s->n_run};
-    return hd_drafter_guess(s->drafter, &done, err);
+    began = hd_clock_ns();
+    HD_TRY(hd_drafter_guess(s->drafter, &done, err));
+    s->stats.draft_ns += (uint64_t)(hd_clock_ns() - began);
+    return HD_OK;
 }
 
 hd_status hd_sched_step(hd_sched *s, hd_err *err)

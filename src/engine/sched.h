@@ -47,6 +47,7 @@ typedef struct hd_sched_stats {
                                                 end; with a replay */
     uint64_t n_forks;                        /* hits where a cached text went on in another way */
     uint64_t n_preempted, n_snaps;
+    uint64_t model_ns, draft_ns; /* time of the model's steps, and of guessing */
     hd_draft_stats draft[HD_GUESS_KINDS];
     int32_t n_running, n_waiting;
 } hd_sched_stats;

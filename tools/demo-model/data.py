@@ -12,6 +12,7 @@ MIXES = {
     "all": {"talk": 12, "puzzle": 22, "tool": 16, "json": 6, "fim": 4, "needle": 15, "recall": 25},
     "facts": {"recall": 48, "needle": 20, "puzzle": 10, "tool": 9, "json": 5, "fim": 4, "talk": 4},
     "long": {"needle": 70, "tool": 8, "puzzle": 10, "talk": 6, "json": 3, "fim": 3},
+    "last": {"needle": 40, "tool": 20, "puzzle": 14, "json": 12, "fim": 8, "talk": 6},
     "needle": {"needle": 100},
 }
 
