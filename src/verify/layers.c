@@ -6,7 +6,7 @@
  * that rows of both ratios are made and read. `ref` then runs each of these layers on the input
  * that the layer had on the device, and every stage is compared in the order in which it is
  * computed: the first that differs is the one that is wrong. At last the whole model, ROWS tokens
- * from the start, where that fits the time that is left. */
+ * from the start and the draft head behind them, where that fits the time that is left. */
 #include "verify/layers.h"
 
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "model/draft.h"
 #include "model/probe.h"
 #include "verify/run.h"
 
@@ -216,7 +217,7 @@ static void compare_values(layers_run *r, hd_verify_check *c, int32_t layer, con
     }
     as_output(&a, want, 0, want->data);
     as_output(&b, got, 0, got->data);
-    hd_verify_compare(r->v, c, &a, &b, hd_verify_layer_bounds(r->v->m->dev));
+    hd_verify_compare(r->v, c, &a, &b, hd_verify_layer_rule(r->v->m->dev));
 }
 
 static void compare_stages(layers_run *r, hd_verify_check *c, int32_t layer, const hd_probe *probe,
@@ -234,7 +235,7 @@ static void compare_stages(layers_run *r, hd_verify_check *c, int32_t layer, con
     as_output(&b, got, r->start, got->data);
     a.out[0].data = (uint8_t *)(uintptr_t)out;
     snprintf(a.shape, sizeof a.shape, "the output of layer %d", layer);
-    hd_verify_compare(r->v, c, &a, &b, hd_verify_layer_bounds(r->v->m->dev));
+    hd_verify_compare(r->v, c, &a, &b, hd_verify_layer_rule(r->v->m->dev));
 }
 
 static hd_status check_layer(layers_run *r, int32_t layer)
@@ -273,48 +274,94 @@ static void check_layers(layers_run *r)
 
 /* ---- the whole model ------------------------------------------------------------------------- */
 
-static hd_status run_tokens(hd_model *m, const int32_t *ids, float *logits, hd_err *err)
+/* Logits of ROWS tokens and of the draft head behind them, on one device. */
+typedef struct outputs {
+    float *logits;     /* f32 [ROWS, V] */
+    float *draft;      /* f32 [n_draft, V] */
+    float *confidence; /* f32 [n_draft], of DSpark; zeros for MTP */
+    int32_t n_draft;   /* 0: no draft head */
+} outputs;
+
+static void outputs_init(outputs *o, const hd_model *m)
+{
+    size_t v = (size_t)m->cfg.vocab_size;
+    *o = (outputs){.logits = hd_mem_calloc(ROWS * v, sizeof *o->logits)};
+    if (m->has_draft) o->n_draft = m->cfg.draft == HD_DRAFT_MTP ? ROWS : m->cfg.dspark_block_size;
+    o->draft = hd_mem_calloc((size_t)o->n_draft * v, sizeof *o->draft);
+    o->confidence = hd_mem_calloc((size_t)o->n_draft, sizeof *o->confidence);
+}
+
+static void outputs_deinit(outputs *o)
+{
+    hd_mem_free(o->logits);
+    hd_mem_free(o->draft);
+    hd_mem_free(o->confidence);
+}
+
+static hd_status run_draft(hd_model *m, hd_seq *seq, const hd_v4_step *step, const int32_t *ids,
+                           outputs *o, hd_err *err)
+{
+    int32_t tokens[HD_MAX_DRAFT + 1];
+    hd_v4_draft_out out = {tokens, o->draft, o->confidence};
+    if (o->n_draft == 0) return HD_OK;
+    if (m->cfg.draft == HD_DRAFT_MTP) return hd_v4_mtp(m, step, ids + 1, o->draft, err);
+    return hd_v4_dspark(m, seq, ids[ROWS], &out, err);
+}
+
+/* ids i32 [ROWS + 1]: the last one is what the draft head is told. */
+static hd_status run_tokens(hd_model *m, const int32_t *ids, outputs *o, hd_err *err)
 {
     hd_seq *seq;
+    hd_v4_step step;
+    float *dst[ROWS];
     HD_TRY(hd_seq_create(m, &seq, err));
-    hd_step_item item = {.seq = seq, .ids = ids, .n_ids = ROWS, .n_logits = ROWS, .logits = logits};
-    hd_status st = hd_model_step(m, &item, 1, err);
+    hd_v4_part part = {.seq = seq, .ids = ids, .n = ROWS, .n_logits = ROWS};
+    for (int i = 0; i < ROWS; i++) dst[i] = o->logits + (size_t)i * (size_t)m->cfg.vocab_size;
+    hd_status st = hd_v4_run_parts(m, &part, 1, dst, &step, err);
+    if (st == HD_OK) st = run_draft(m, seq, &step, ids, o, err);
     hd_seq_destroy(seq);
     return st;
 }
 
-static void compare_logits(hd_verify *v, hd_verify_check *c, const float *want, const float *got)
+static void compare_outputs(hd_verify *v, const outputs *want, const outputs *got)
 {
-    hd_opcase a = {.n_out = 1}, b = {.n_out = 1};
-    int64_t cols = v->m->cfg.vocab_size;
-    hd_opcase_output o = {HD_OPCASE_F32, ROWS, cols, (size_t)(ROWS * cols) * 4, NULL};
-    a.out[0] = b.out[0] = o;
-    a.out[0].data = (uint8_t *)(uintptr_t)want;
-    b.out[0].data = (uint8_t *)(uintptr_t)got;
-    snprintf(a.shape, sizeof a.shape, "logits of %d tokens", ROWS);
-    hd_verify_compare(v, c, &a, &b, hd_verify_layer_bounds(v->m->dev));
+    hd_verify_rule rule = hd_verify_layer_rule(v->m->dev);
+    hd_verify_compare_logits(v, hd_verify_add(v, "logits"), "a text from the start", ROWS,
+                             want->logits, got->logits, rule);
+    if (got->n_draft == 0) return;
+    hd_verify_check *c = hd_verify_add(v, "drafts");
+    hd_verify_compare_logits(v, c, "logits of the draft head", got->n_draft, want->draft,
+                             got->draft, rule);
+    hd_opcase a = {.n_out = 1, .shape = "confidence of the drafts"}, b = {.n_out = 1};
+    a.out[0] = (hd_opcase_output){HD_OPCASE_F32, got->n_draft, 1,
+                                  (size_t)got->n_draft * sizeof(float), NULL};
+    b.out[0] = a.out[0];
+    a.out[0].data = (uint8_t *)want->confidence;
+    b.out[0].data = (uint8_t *)got->confidence;
+    hd_verify_compare(v, c, &a, &b, rule);
 }
 
 static void check_logits(layers_run *r)
 {
     hd_verify *v = r->v;
-    double seconds = r->layer_s * v->m->cfg.n_layers;
+    outputs want, got;
+    double seconds = r->layer_s * (v->m->cfg.n_layers + v->m->cfg.n_stages);
     if (hd_verify_left_s(v) < seconds) {
-        hd_verify_leave_out(v, "logits: %d tokens take %.0f s on ref, no time", ROWS, seconds);
+        hd_verify_leave_out(v, "logits, drafts: %d tokens take %.0f s on ref, no time", ROWS,
+                            seconds);
         return;
     }
-    size_t n = (size_t)ROWS * (size_t)v->m->cfg.vocab_size;
-    float *want = hd_mem_calloc(n, sizeof *want), *got = hd_mem_calloc(n, sizeof *got);
-    hd_verify_check *c = hd_verify_add(v, "logits");
+    outputs_init(&want, v->ref);
+    outputs_init(&got, v->m);
     hd_verify_progress(v, "logits of %d tokens on ref", ROWS);
-    hd_status st = run_tokens(v->m, r->ids, got, &r->err);
-    if (st == HD_OK) st = run_tokens(v->ref, r->ids, want, &r->err);
+    hd_status st = run_tokens(v->m, r->ids, &got, &r->err);
+    if (st == HD_OK) st = run_tokens(v->ref, r->ids, &want, &r->err);
     if (st == HD_OK)
-        compare_logits(v, c, want, got);
+        compare_outputs(v, &want, &got);
     else
-        hd_verify_fail(v, c, "%s", r->err.text);
-    hd_mem_free(want);
-    hd_mem_free(got);
+        hd_verify_fail(v, hd_verify_add(v, "logits"), "%s", r->err.text);
+    outputs_deinit(&want);
+    outputs_deinit(&got);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -323,10 +370,13 @@ static void check_logits(layers_run *r)
 static hd_status choose_start(layers_run *r)
 {
     static const int32_t starts[] = {START, SHORT_START, 0};
-    int64_t began = hd_clock_ns();
+    int64_t began = 0;
     hd_step_item item = {.seq = r->seq, .ids = r->ids, .n_ids = ROWS};
-    HD_TRY(hd_model_step(r->v->m, &item, 1, &r->err));
-    hd_seq_reset(r->seq);
+    for (int i = 0; i < 2; i++) { /* the first time weights come from the disk */
+        began = hd_clock_ns();
+        HD_TRY(hd_model_step(r->v->m, &item, 1, &r->err));
+        hd_seq_reset(r->seq);
+    }
     double row_s = (double)(hd_clock_ns() - began) * 1e-9 / ROWS;
     size_t i = 0;
     while (starts[i] > 0 && (starts[i] + ROWS > r->v->m->max_ctx ||

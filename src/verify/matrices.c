@@ -264,7 +264,7 @@ static void run_case(matrices_run *r, const hd_opcase_entry *e, int index, const
     }
     hd_opcase_run(&want, &r->ref, e, &which);
     hd_opcase_run(&got, &r->device, e, &which);
-    hd_verify_compare(r->v, c, &want, &got, hd_verify_op_bounds(r->v->m->dev));
+    hd_verify_compare(r->v, c, &want, &got, hd_verify_op_rule(r->v->m->dev));
     hd_opcase_deinit(&want);
     hd_opcase_deinit(&got);
 }

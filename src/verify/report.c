@@ -127,14 +127,14 @@ static const tolerance *tolerance_of(const hd_dev *dev)
     return t;
 }
 
-const double *hd_verify_op_bounds(const hd_dev *dev)
+hd_verify_rule hd_verify_op_rule(const hd_dev *dev)
 {
-    return tolerance_of(dev)->op;
+    return (hd_verify_rule){tolerance_of(dev)->op, "on ref"};
 }
 
-const double *hd_verify_layer_bounds(const hd_dev *dev)
+hd_verify_rule hd_verify_layer_rule(const hd_dev *dev)
 {
-    return tolerance_of(dev)->layer;
+    return (hd_verify_rule){tolerance_of(dev)->layer, "on ref"};
 }
 
 /* The error of a comparison that came nearest to its bound. */
@@ -150,7 +150,7 @@ static void worst_of(const hd_opcase_diff *d, const double *bounds, double *erro
 }
 
 void hd_verify_compare(hd_verify *v, hd_verify_check *c, const hd_opcase *want,
-                       const hd_opcase *got, const double *bounds)
+                       const hd_opcase *got, hd_verify_rule rule)
 {
     double error, bound;
     if (want->err.code != HD_OK || got->err.code != HD_OK) {
@@ -160,13 +160,33 @@ void hd_verify_compare(hd_verify *v, hd_verify_check *c, const hd_opcase *want,
         return;
     }
     hd_opcase_diff d = hd_opcase_compare(want, got);
-    worst_of(&d, bounds, &error, &bound);
+    worst_of(&d, rule.bounds, &error, &bound);
     hd_verify_count(c, error, bound);
     /* Zeros of different signs are no distance apart, and yet not the same bits. */
     if (strain(error, bound) <= 1.0 && !(d.n_differ && bound == 0.0)) return;
     hd_verify_fail(v, c,
-                   "%s: output %zu, row %lld, column %lld is %.9g on '%s' and %.9g on ref "
+                   "%s: output %zu, row %lld, column %lld is %.9g on '%s' and %.9g %s "
                    "(%zu elements in all)",
                    want->shape, d.output, (long long)d.row, (long long)d.col, d.got,
-                   v->m->dev->props.name, d.want, d.n_differ);
+                   v->m->dev->props.name, d.want, rule.against, d.n_differ);
+}
+
+static hd_opcase logits_case(const char *what, int32_t n_rows, int32_t vocab, const float *logits)
+{
+    hd_opcase c = {.n_out = 1};
+    c.out[0] = (hd_opcase_output){.kind = HD_OPCASE_F32,
+                                  .rows = n_rows,
+                                  .cols = vocab,
+                                  .bytes = (size_t)n_rows * (size_t)vocab * sizeof *logits,
+                                  .data = (uint8_t *)(uintptr_t)logits};
+    snprintf(c.shape, sizeof c.shape, "%s", what);
+    return c;
+}
+
+void hd_verify_compare_logits(hd_verify *v, hd_verify_check *c, const char *what, int32_t n_rows,
+                              const float *want, const float *got, hd_verify_rule rule)
+{
+    int32_t vocab = v->m->cfg.vocab_size;
+    hd_opcase a = logits_case(what, n_rows, vocab, want), b = logits_case(what, n_rows, vocab, got);
+    hd_verify_compare(v, c, &a, &b, rule);
 }

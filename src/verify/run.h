@@ -37,13 +37,22 @@ void hd_verify_fail(hd_verify *v, hd_verify_check *c, const char *fmt, ...) HD_P
 void hd_verify_differs(hd_verify *v, const char *fmt, ...) HD_PRINTF(2, 3);
 void hd_verify_leave_out(hd_verify *v, const char *fmt, ...) HD_PRINTF(2, 3);
 
-/** The greatest errors that are right for this device, in the measures of hd_opcase_diff, f64
- *  [HD_OPCASE_KINDS]: of one op, and of a whole layer or model, where errors add up. */
-const double *hd_verify_op_bounds(const hd_dev *dev);
-const double *hd_verify_layer_bounds(const hd_dev *dev);
-/** Compare two runs of a case, on ref and on the device: one case of the check. */
+/** What a result is compared with. */
+typedef struct hd_verify_rule {
+    const double *bounds; /* f64 [HD_OPCASE_KINDS], in the measures of hd_opcase_diff */
+    const char *against;  /* "on ref", for people */
+} hd_verify_rule;
+
+/** Results on `ref`; the greatest errors that are right for this device: of one op, and of a whole
+ *  layer or model, where errors add up. */
+hd_verify_rule hd_verify_op_rule(const hd_dev *dev);
+hd_verify_rule hd_verify_layer_rule(const hd_dev *dev);
+/** Compare two runs of a case: one case of the check. */
 void hd_verify_compare(hd_verify *v, hd_verify_check *c, const hd_opcase *want,
-                       const hd_opcase *got, const double *bounds);
+                       const hd_opcase *got, hd_verify_rule rule);
+/** The same for logits f32 [n_rows, V]; `what` is their name. */
+void hd_verify_compare_logits(hd_verify *v, hd_verify_check *c, const char *what, int32_t n_rows,
+                              const float *want, const float *got, hd_verify_rule rule);
 
 /* ---- the parts ------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 #include "verify/run.h"
 
 /* Sequences and positions that the checks need. */
-enum { MAX_SEQS = 4, MAX_CTX = 640, MAX_ROWS = 512, REF_ROWS = 64 };
+enum { MAX_SEQS = 4, MAX_CTX = 720, MAX_ROWS = 512, REF_ROWS = 64 };
 
 static hd_status open_models(hd_verify *v, hd_err *err)
 {
@@ -39,6 +39,8 @@ static void run_parts(hd_verify *v)
     if (parts & HD_VERIFY_OPS) hd_verify_ops(v);
     hd_verify_begin_part(v, 0.5);
     if (parts & HD_VERIFY_LAYERS) hd_verify_layers(v);
+    hd_verify_begin_part(v, 1.0);
+    if (parts & HD_VERIFY_STATES) hd_verify_states(v);
 }
 
 static bool passes(const hd_verify_report *r)
