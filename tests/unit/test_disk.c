@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -197,7 +199,7 @@ static void add_files(const char *dir, files *f)
         char path[512];
         if (e->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "%.200s/%.250s", dir, e->d_name);
-        assert_int_equal(lstat(path, &st), 0);
+        if (lstat(path, &st) != 0) continue; /* another process is at it */
         if (S_ISDIR(st.st_mode)) {
             assert_int_equal(st.st_mode & 0777, 0700);
             add_files(path, f);
@@ -603,6 +605,76 @@ static void test_left_behind(void **state)
     hd_mem_free(j);
 }
 
+/* A program that writes all the time: file after file, until it is killed. */
+static void write_on(const char *dir)
+{
+    life l = {0};
+    begin(&l, dir);
+    for (uint64_t i = 0; i < 200; i++) {
+        add(&l, made(130, 1, 100 + i));
+        drain(&l);
+    }
+}
+
+/* Killed anywhere: what is there is whole, and the next start removes the rest. */
+static void test_killed(void **state)
+{
+    (void)state;
+    enum { N_KILLS = 6, PATIENCE_MS = 60000 };
+    const char *dir = filled(NULL);
+    job *j = made(130, 1, 100);
+    live(NULL, (life){0}, j);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    for (uint64_t i = 0; i < N_KILLS; i++) {
+        size_t before = files_of(dir)->n;
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            write_on(dir);
+            _exit(0);
+        }
+        for (int ms = 0; ms < PATIENCE_MS && files_of(dir)->n < before + 3; ms++) usleep(1000);
+        usleep((useconds_t)hd_rng_below(hd_rng_at(80, i), 5000));
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        assert_true(files_of(dir)->n >= before + 3);
+    }
+    hd_disk_stats s = check_again(dir, (life){0}, j, 128);
+    assert_int_equal(s.n_bad, 0);
+    assert_int_equal(s.n_files, files_of(dir)->n); /* each head is good, each length right */
+    hd_mem_free(j);
+}
+
+/* One process throws out what another knows of: a miss. Both write the same: as good as one. */
+static void test_two_at_once(void **state)
+{
+    (void)state;
+    job *j = made(700, 10, 33), *of_a = again(j), *of_b = again(j);
+    const char *dir = filled(j);
+    life a = {0}, b = {.budget = 1000};
+    begin(&a, dir);
+    begin(&b, dir); /* removes all */
+    assert_int_equal(files_of(dir)->n, 0);
+    end(&b);
+    b.budget = 0;
+    begin(&b, dir);
+    add(&a, of_a);
+    add(&b, of_b);
+    drain(&a);
+    drain(&b);
+    check_same(of_a, j);
+    check_same(of_b, j);
+    assert_true(of_a->r.n_cached == 0 && of_b->r.n_cached == 0);
+    hd_disk_stats sa = end(&a), sb = end(&b);
+    assert_true(sa.n_bad + sa.n_read_errors + sa.n_write_errors == 0);
+    assert_true(sb.n_bad + sb.n_read_errors + sb.n_write_errors == 0);
+    assert_int_equal(files_of(dir)->n, 2);
+    check_again(dir, (life){0}, j, 640);
+    hd_mem_free(j);
+    hd_mem_free(of_a);
+    hd_mem_free(of_b);
+}
+
 static void test_refuses(void **state)
 {
     (void)state;
@@ -723,6 +795,7 @@ int main(void)
         cmocka_unit_test(test_damaged_snap), cmocka_unit_test(test_cut_and_foreign),
         cmocka_unit_test(test_wrong_place),  cmocka_unit_test(test_budget),
         cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_killed),       cmocka_unit_test(test_two_at_once),
         cmocka_unit_test(test_refuses),      cmocka_unit_test(test_others_run),
         cmocka_unit_test(test_random),
     };
