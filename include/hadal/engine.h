@@ -184,6 +184,12 @@ typedef struct hd_engine_stats {
     uint64_t n_disk_hits, n_disk_restored; /**< requests that files spared work; positions read */
     uint64_t n_disk_written, n_disk_evicted, n_disk_bad; /**< files; bad: damaged, so ignored */
     uint64_t n_running, n_waiting;
+    /* Pools: places, and those in use. Pages that only the prefix cache holds count as in use,
+     * though they are given up when they are needed. */
+    uint64_t max_seqs;
+    uint64_t max_csa_pages, n_csa_pages; /**< of 32 rows of ratio 4: 128 positions */
+    uint64_t max_hca_pages, n_hca_pages; /**< of 32 rows of ratio 128: 4,096 positions */
+    uint64_t max_snapshots, n_kept_snapshots;
 } hd_engine_stats;
 
 /** Counts since the engine was opened, of about now. Any thread. */

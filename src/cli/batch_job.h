@@ -3,6 +3,7 @@
 #ifndef HD_CLI_BATCH_JOB_H
 #define HD_CLI_BATCH_JOB_H
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "hadal/engine.h"
 #include "text/ids.h"

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/mem.h"
 #include "cli/batch_job.h"
+#include "cli/batch_stats.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/opts.h"
@@ -367,42 +367,6 @@ static hd_status open_engine(batch *b, hd_err *err)
     return HD_OK;
 }
 
-static hd_status write_stats(const batch *b, hd_err *err)
-{
-    hd_engine_stats s;
-    hd_buf text;
-    hd_engine_get_stats(b->m.engine, &s);
-    hd_buf_init(&text, READ_BYTES);
-    hd_buf_addf(&text, "{\"requests\": %zu, \"failed\": %zu", b->n_done, b->n_failed);
-#define ADD(name, value) hd_buf_addf(&text, ", \"%s\": %" PRIu64, name, (uint64_t)(value))
-    ADD("steps", s.n_steps);
-    ADD("rows", s.n_rows);
-    ADD("prompt_tokens", s.n_prompt);
-    ADD("generated_tokens", s.n_generated);
-    ADD("cached_tokens", s.n_cached);
-    ADD("replayed_tokens", s.n_replayed);
-    ADD("hits_ram", s.n_hits);
-    ADD("forks", s.n_forks);
-    ADD("rewinds", s.n_rewinds);
-    ADD("preemptions", s.n_preempted);
-    ADD("evictions", s.n_evicted);
-    ADD("checkpoints", s.n_snapshots);
-    ADD("draft_checks", s.n_draft_checks);
-    ADD("drafted", s.n_drafted);
-    ADD("accepted", s.n_accepted);
-    ADD("hits_disk", s.n_disk_hits);
-    ADD("restored_tokens", s.n_disk_restored);
-    ADD("files_written", s.n_disk_written);
-    ADD("files_evicted", s.n_disk_evicted);
-    ADD("files_bad", s.n_disk_bad);
-#undef ADD
-    hd_buf_addz(&text, "}\n");
-    hd_status st = hd_buf_status(&text, "the counts", err);
-    if (st == HD_OK) st = hd_fs_write_atomic(b->stats_path, hd_buf_str(&text), err);
-    hd_buf_deinit(&text);
-    return st;
-}
-
 static hd_status run_batch(batch *b, hd_err *err)
 {
     HD_TRY(open_engine(b, err));
@@ -415,7 +379,9 @@ static hd_status run_batch(batch *b, hd_err *err)
     double seconds = (double)(hd_clock_ns() - b->began_ns) * 1e-9;
     fprintf(stderr, "%zu requests, %zu failed; %" PRIu64 " tokens in %.1f s; %s\n", b->n_done,
             b->n_failed, b->n_generated, seconds, b->m.info.device);
-    return b->stats_path ? write_stats(b, err) : HD_OK;
+    return b->stats_path
+               ? hd_batch_write_stats(b->m.engine, b->n_done, b->n_failed, b->stats_path, err)
+               : HD_OK;
 }
 
 static void init_batch(batch *b)

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/logprob.h"
-#include "model/config.h"
+#include "model/v4.h"
 
 #define DEFAULT_SEQS     16
 #define DEFAULT_REQUESTS 256
@@ -195,6 +195,15 @@ static void publish_stats(hd_engine *e)
                            .n_disk_bad = d.n_bad,
                            .n_running = (uint64_t)s.n_running,
                            .n_waiting = (uint64_t)s.n_waiting};
+    const hd_page_pool *csa = &e->model->state.pool[HD_PAGE_CSA];
+    const hd_page_pool *hca = &e->model->state.pool[HD_PAGE_HCA];
+    now.max_seqs = (uint64_t)e->model->max_seqs;
+    now.max_csa_pages = (uint64_t)csa->n_pages;
+    now.n_csa_pages = (uint64_t)(csa->n_pages - csa->n_free);
+    now.max_hca_pages = (uint64_t)hca->n_pages;
+    now.n_hca_pages = (uint64_t)(hca->n_pages - hca->n_free);
+    now.max_snapshots = (uint64_t)p.max_snaps;
+    now.n_kept_snapshots = (uint64_t)p.n_snaps;
     for (int k = 0; k < HD_GUESS_KINDS; k++) {
         now.n_draft_checks += s.draft[k].n_checks;
         now.n_drafted += s.draft[k].n_drafted;

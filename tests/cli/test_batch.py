@@ -69,6 +69,9 @@ class Batch(ModelTest):
         self.assertEqual(counts["requests"], 12)
         self.assertEqual(counts["generated_tokens"], sum(map(len, alone)))
         self.assertGreater(counts["cached_tokens"], 0)
+        self.assertEqual(list(counts["pools"]), ["sequences", "pages_ratio_4", "pages_ratio_128",
+                                                 "snapshots"])
+        self.assertIn(counts["tightest"], counts["pools"])
 
     def test_files_spare_work(self):
         ids = [(k * k * 3 + k) % 200 for k in range(600)]
