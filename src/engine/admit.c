@@ -110,8 +110,12 @@ hd_status hd_sched_keep_snap(hd_sched *s, hd_request *r, hd_err *err)
     if (hd_prefix_has_snap(s->prefix, r->block)) return HD_OK;
     uint8_t *bytes = hd_prefix_snap_put(s->prefix, r->block);
     if (!bytes) return HD_OK;
-    s->stats.n_snaps++;
-    return hd_v4_snap_save(r->seq, pos, bytes, err);
+    hd_status st = hd_v4_snap_save(r->seq, pos, bytes, err);
+    if (st == HD_OK)
+        s->stats.n_snaps++;
+    else
+        hd_prefix_snap_drop(s->prefix, r->block);
+    return st;
 }
 
 /* Its whole blocks stay in the cache as long as there is room; whatever is lost is computed again,

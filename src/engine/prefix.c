@@ -415,6 +415,11 @@ uint8_t *hd_prefix_snap_put(hd_prefix *p, int32_t i)
     return p->snap_data + p->opts.snap_bytes * (size_t)s;
 }
 
+void hd_prefix_snap_drop(hd_prefix *p, int32_t i)
+{
+    free_snap(p, i);
+}
+
 void hd_prefix_get_stats(const hd_prefix *p, hd_prefix_stats *out)
 {
     *out = (hd_prefix_stats){.n_blocks = p->n_blocks,

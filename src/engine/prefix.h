@@ -68,6 +68,8 @@ const uint8_t *hd_prefix_snap(hd_prefix *p, int32_t block);
 /** Room for a snapshot of a block that has none, to be filled by the caller; the least recently
  * used one goes if the budget is full. NULL when snapshots are off. */
 uint8_t *hd_prefix_snap_put(hd_prefix *p, int32_t block);
+/** A block's snapshot, if it has one, is no good: it goes. */
+void hd_prefix_snap_drop(hd_prefix *p, int32_t block);
 
 /** Throw out blocks until the pools have this many free pages, or nothing more can go.
  *  @return whether they have. */
