@@ -45,7 +45,7 @@ typedef struct hd_sim {
 } hd_sim;
 
 #define HD_SIM_MAX_THREADS 256     /* of one configuration */
-#define HD_SIM_MAX_STEPS   3000000 /* of one mask: some 20 ms */
+#define HD_SIM_MAX_STEPS   1500000 /* of one mask: some 10 ms */
 #define HD_SIM_STEP_COST   4       /* of a step with calls or ends; a plain one costs 1 */
 
 void hd_sim_deinit(hd_sim *s);

@@ -1,6 +1,7 @@
 """hadal batch: lines of requests in, lines of results out, the same whatever the engine does."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -179,6 +180,18 @@ class Batch(ModelTest):
             p.send_signal(signal.SIGINT)
             self.assertEqual(p.wait(WAIT_S), 130)
             self.assertIn("interrupted", p.stderr.read().decode())
+
+    def test_ids_need_no_tokenizer(self):
+        bare = os.path.join(self.scratch, "bare")
+        shutil.copytree(self.model, bare)
+        os.remove(os.path.join(bare, "tokenizer.json"))
+        row = {"ids": [0, 5, 9], "max_tokens": 5}
+        want = self.one(row)["ids"]
+        out = hadal("batch", bare, "--jsonl", *ONE, stdin=json.dumps(row).encode())[0]
+        self.assertEqual(json.loads(out)["ids"], want)
+        self.assertNotIn("text", json.loads(out))
+        out = hadal("batch", bare, "--jsonl", *ONE, stdin=b'{"prompt": "x"}')[0]
+        self.assertIn("tokenizer", json.loads(out)["error"]["message"])
 
     def test_wrong_usage(self):
         self.assertIn("no DIR given", hadal("batch", code=2)[1])

@@ -10,7 +10,9 @@ if [ -f $lib ]; then
     export MALLOC_CONF="oversize_threshold:1,background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1"
 fi
 python3 train.py --tokenizer tokenizer.json --state run/main.pt --device "$device" \
-    --batch 2048 --lr 3e-3 \
-    --phase all,512,6e6 --phase all,1024,6e6 --phase long,2048,4e6,quant,sparse
+    --batch 2048 --lr 3e-3 --decay 0.25 \
+    --phase all,512,6e6 --phase facts,512,1.3e6 --phase all,1024,1.1e6 \
+    --phase long,2048,0.4e6,quant,sparse --phase last,2048,0.8e6,quant,sparse \
+    --phase last,4096,0.3e6,quant,sparse
 python3 heads.py dspark --main run/main.pt --tokenizer tokenizer.json --state run/dspark.pt --device "$device"
 python3 heads.py mtp --main run/main.pt --tokenizer tokenizer.json --state run/mtp.pt --device "$device"
