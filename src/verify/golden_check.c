@@ -221,16 +221,21 @@ out:
 /* The sets that are in the directory; one of the two that are installed must be. */
 static hd_status check_sets(golden_run *g, const char *dir)
 {
-    static const char *const sets[] = {"one-layer-window", "one-layer-csa", "one-layer-hca"};
+    static const struct {
+        const char *name, *about;
+    } sets[] = {{"one-layer-window", "a layer without compressed rows, routed by hash"},
+                {"one-layer-csa", "a layer of ratio 4"},
+                {"one-layer-hca", "a layer of ratio 128"}};
     char path[4096], file[4096];
     int n_found = 0;
     for (size_t i = 0; i < HD_COUNT(sets); i++) {
         hd_map map;
-        HD_TRY(hd_fs_join(dir, sets[i], path, sizeof path, &g->err));
+        HD_TRY(hd_fs_join(dir, sets[i].name, path, sizeof path, &g->err));
         HD_TRY(hd_fs_join(path, "cases.json", file, sizeof file, &g->err));
-        g->set = sets[i];
+        g->set = sets[i].name;
         if (hd_map_open(file, &map, NULL) != HD_OK) {
-            hd_verify_leave_out(g->v, "ref-golden: the set '%s' is not installed", sets[i]);
+            hd_verify_leave_out(g->v, "ref-golden: the set '%s' (%s) is not installed",
+                                sets[i].name, sets[i].about);
             continue;
         }
         hd_map_close(&map);
