@@ -129,6 +129,45 @@ static void test_failing_mask(void **state)
     hd_model_close(m);
 }
 
+/* Memory that runs out while a grammar is followed, or guesses are checked against it: that request
+ * fails at most, and nobody gets another token. */
+static void test_grammar_without_memory(void **state)
+{
+    (void)state;
+    static schedrun_job alone[3], jobs[3];
+    int32_t n_failed = 0, n_runs = 0;
+    hd_model *m = open_model((hd_model_opts){.max_seqs = 3, .load_draft = 1});
+    for (int32_t n = -1; n < 1 || jobs[1].r.end == HD_END_FAILED; n += 1 + n / 4, n_runs++) {
+        schedrun_job *j = n < 0 ? alone : jobs;
+        hd_sched *s = schedrun_open(
+            (hd_sched_opts){.model = m, .draft = n < 0 ? HD_GUESS_NONE : HD_GUESS_DSPARK});
+        for (int32_t i = 0; i < 3; i++) {
+            schedrun_make(&j[i], i, i, 20, 12);
+            j[i].r.ignores_eos = true;
+            j[i].r.how.temperature = 30;
+            if (i == 1) j[i].r.matcher = make_matcher("([0-9]|[a-f]+;|(x|y)*z)+");
+            schedrun_add(s, &j[i]);
+        }
+        hd_mem_fail_after(n);
+        schedrun_drain(s);
+        hd_mem_fail_after(-1);
+        hd_sched_destroy(s);
+        hd_matcher_destroy(j[1].r.matcher);
+        for (int32_t i = 0; i < 3 && n >= 0; i++) {
+            if (j[i].r.end != HD_END_FAILED) schedrun_check_same(&j[i], &alone[i]);
+            if (i != 1) assert_int_equal(j[i].r.end, HD_END_LENGTH);
+        }
+        if (j[1].r.end != HD_END_FAILED) continue;
+        n_failed++;
+        assert_int_equal(j[1].r.err.code, HD_E_NOMEM);
+        for (int32_t k = 20; k < j[1].r.n_text; k++)
+            assert_int_equal(j[1].text[k], alone[1].text[k]);
+    }
+    print_message("%d of %d runs failed one request\n", n_failed, n_runs - 1);
+    assert_true(n_failed > 3);
+    hd_model_close(m);
+}
+
 /* ---- the end of sentence ----------------------------------------------------------------------*/
 
 static void run_eos(hd_model *m, schedrun_job *j, int32_t min_new, bool ignores)
@@ -283,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grammars),
         cmocka_unit_test(test_failing_mask),
+        cmocka_unit_test(test_grammar_without_memory),
         cmocka_unit_test(test_min_new),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_echo_is_the_models),
