@@ -15,6 +15,7 @@
 #include "support/modelrun.h"
 
 enum { MAX_CTX = 600, MAX_NEW = 200, MAX_TEXT = 1 << 16 };
+enum { WAIT_MS = 600000 }; /* sanitizers on a busy machine are slow */
 
 static hd_engine *engine;
 static hd_model *model;
@@ -93,7 +94,7 @@ static void run(const hd_submit *s, answer *out)
     memset(out, 0, sizeof *out);
     modelrun_check(hd_engine_submit(engine, s, &id, &err), "hd_engine_submit", &err);
     for (;;) {
-        modelrun_check(hd_engine_next(engine, id, 60000, &e, &err), "hd_engine_next", &err);
+        modelrun_check(hd_engine_next(engine, id, WAIT_MS, &e, &err), "hd_engine_next", &err);
         if (e.kind == HD_EVENT_END) break;
         if (e.kind <= HD_EVENT_TOKEN) take_token(out, &e);
         if (e.kind == HD_EVENT_TEXT) {

@@ -17,6 +17,7 @@
 #include "support/modelrun.h"
 
 enum { MAX_CTX = 700, N_THREADS = 4, EACH = 4, N = N_THREADS * EACH, MAX_NEW = 40 };
+enum { WAIT_MS = 600000 }; /* sanitizers on a busy machine are slow */
 
 typedef struct request {
     int32_t ids[300], n_ids;
@@ -56,7 +57,7 @@ static hd_event read_all(uint64_t id, int32_t *out, int32_t *n)
     hd_err err = {0};
     hd_event e;
     for (*n = 0;;) {
-        modelrun_check(hd_engine_next(engine, id, 60000, &e, &err), "hd_engine_next", &err);
+        modelrun_check(hd_engine_next(engine, id, WAIT_MS, &e, &err), "hd_engine_next", &err);
         if (e.kind == HD_EVENT_END) return e;
         if (*n < MAX_NEW) out[*n] = e.token;
         ++*n;
@@ -162,7 +163,7 @@ static void test_cancel_and_stale_numbers(void **state)
     hd_event e;
     int32_t got[MAX_NEW], n;
     uint64_t id = submit(&requests[1], 500, 0);
-    modelrun_check(hd_engine_next(engine, id, 60000, &e, &err), "hd_engine_next", &err);
+    modelrun_check(hd_engine_next(engine, id, WAIT_MS, &e, &err), "hd_engine_next", &err);
     assert_int_equal(e.token, requests[1].want[0]);
     hd_engine_cancel(engine, id);
     e = read_all(id, got, &n);
