@@ -11,7 +11,7 @@
 /* Lengths of the text: three blocks of 128 and a part, or one where the device is slow. */
 enum { LONG_TEXT = 421, SHORT_TEXT = 165 };
 /* What all checks here cost, in runs of the text; single tokens count more. */
-#define RUNS_IN_ALL 30.0
+#define RUNS_IN_ALL 40.0
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
@@ -215,13 +215,20 @@ static hd_status run_cold(hd_states *s, int32_t n, float *logits)
     return st;
 }
 
-/* The long text if there is time for all checks with it, by the speed of the short one. */
+static bool fits(const hd_states *s, double run_s)
+{
+    return run_s * RUNS_IN_ALL < hd_verify_left_s(s->v);
+}
+
+/* The long text if there is time for all checks with it, by the speed of the short one; and if that
+ * turns out to be wrong, the short one after all. */
 static hd_status run_base(hd_states *s, float *logits)
 {
     HD_TRY(run_cold(s, SHORT_TEXT, logits));
-    double seconds = s->cold_s * LONG_TEXT / SHORT_TEXT * RUNS_IN_ALL;
-    bool has_room = s->m->max_ctx >= LONG_TEXT + HD_RING_SLOTS / 2;
-    return has_room && seconds < hd_verify_left_s(s->v) ? run_cold(s, LONG_TEXT, logits) : HD_OK;
+    if (s->m->max_ctx < LONG_TEXT + HD_RING_SLOTS / 2) return HD_OK;
+    if (!fits(s, s->cold_s * LONG_TEXT / SHORT_TEXT)) return HD_OK;
+    HD_TRY(run_cold(s, LONG_TEXT, logits));
+    return fits(s, s->cold_s) ? HD_OK : run_cold(s, SHORT_TEXT, logits);
 }
 
 void hd_verify_states(hd_verify *v)
