@@ -50,7 +50,7 @@ typedef struct hd_grammar_source {
     const hd_chat_rules *rules; /* tools: how tags are spelled */
     hd_tool_choice choice;
     hd_str tool_name;
-    unsigned limit_ms; /* time to compile; 0 = 100 */
+    unsigned limit_ms; /* of the thread's own time to compile; 0 = 100 */
 } hd_grammar_source;
 
 typedef struct hd_grammar hd_grammar;

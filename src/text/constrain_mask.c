@@ -297,7 +297,7 @@ void hd_mask_warm_states(hd_matcher *m, uint32_t begin, uint32_t end, unsigned m
     unsigned n = 0;
     s->n_threads = 0;
     s->n_frames = 1;
-    for (uint32_t i = begin; i < end && n < most && hd_clock_ns() < deadline_ns; i++) {
+    for (uint32_t i = begin; i < end && n < most && hd_clock_thread_ns() < deadline_ns; i++) {
         if (!is_wide(a, i)) continue;
         n += warm(m, i, 0);
         /* "minLength": 1 is the one limit that many strings begin at. */

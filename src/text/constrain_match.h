@@ -83,7 +83,7 @@ bool hd_match_room(void *table, uint32_t *cap, size_t n, size_t size);
 void hd_mask_thread(hd_matcher *m, const hd_thread *t, uint32_t *mask);
 
 /** Make and keep the long walks from states begin..end of the matcher's grammar, `most` of them and
- *  until the clock says `deadline_ns`, so that no sequence has to wait for them. */
+ *  until hd_clock_thread_ns says `deadline_ns`, so that no sequence has to wait for them. */
 void hd_mask_warm_states(hd_matcher *m, uint32_t begin, uint32_t end, unsigned most,
                          int64_t deadline_ns);
 

@@ -14,7 +14,7 @@
 void hd_cc_init(hd_cc *cc, hd_cc_ids ids, hd_arena *arena, unsigned limit_ms, hd_err *err)
 {
     *cc = (hd_cc){.ids = ids, .arena = arena, .err = err};
-    cc->deadline_ns = hd_clock_ns() + (int64_t)limit_ms * 1000000;
+    cc->deadline_ns = hd_clock_thread_ns() + (int64_t)limit_ms * 1000000;
     hd_cc_act(cc, HD_ACT_NONE, 0);
     hd_cc_spec(cc, &(hd_spec){.hi = UINT32_MAX});
 }
@@ -55,7 +55,7 @@ hd_status hd_cc_fail(hd_cc *cc, hd_status code, const char *fmt, ...)
 
 bool hd_cc_ok(hd_cc *cc)
 {
-    if (cc->status == HD_OK && hd_clock_ns() > cc->deadline_ns)
+    if (cc->status == HD_OK && hd_clock_thread_ns() > cc->deadline_ns)
         hd_cc_fail(cc, HD_E_LIMIT, "grammar takes too long to compile");
     return cc->status == HD_OK;
 }
