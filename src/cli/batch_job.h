@@ -5,13 +5,13 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "cli/request.h"
 #include "hadal/engine.h"
-#include "text/ids.h"
 
 /** What requests are read against. */
 typedef struct hd_batch_model {
     hd_engine *engine;
-    hd_tokenizer *tokenizer; /* NULL: requests are ids */
+    hd_prompter prompter; /* tokenizer NULL: requests are ids */
     hd_model_info info;
     void (*warn)(void *ctx, const char *line); /* of constraints; may be NULL */
 } hd_batch_model;
@@ -26,7 +26,7 @@ typedef struct hd_batch_job {
     hd_submit submit;
     hd_constraint constraint;
     hd_ids prompt;
-    hd_buf rules;         /* the constraint's text */
+    hd_buf tools, rules;  /* JSON of the tools; the constraint's text, unless it is the tools */
     int64_t arrive_ms;    /* after the start; 0: at once */
     int32_t cancel_after; /* tokens; 0: never */
 

@@ -7,8 +7,6 @@
 #include "base/jsonw.h"
 #include "base/utf8.h"
 #include "cli/batch_job.h"
-#include "cli/opts.h"
-#include "text/prompt.h"
 
 #define MAX_LINE_BYTES ((size_t)256 << 20)
 #define MAX_TREE_BYTES ((size_t)2 << 30)
@@ -24,8 +22,8 @@ void hd_batch_job_init(hd_batch_job *j)
     hd_buf_init(&j->line, MAX_LINE_BYTES);
     hd_ids_init(&j->prompt, MAX_IDS);
     hd_ids_init(&j->ids, MAX_IDS);
-    hd_buf *const bufs[] = {&j->rules, &j->text,     &j->reasoning,      &j->args,
-                            &j->calls, &j->logprobs, &j->prompt_logprobs};
+    hd_buf *const bufs[] = {&j->tools, &j->rules, &j->text,     &j->reasoning,
+                            &j->args,  &j->calls, &j->logprobs, &j->prompt_logprobs};
     for (size_t i = 0; i < HD_COUNT(bufs); i++) hd_buf_init(bufs[i], MAX_TEXT_BYTES);
 }
 
@@ -219,29 +217,17 @@ static hd_status read_user(hd_batch_job *j, const hd_json *row, hd_err *err)
 
 /* ---- what to answer ---------------------------------------------------------------------------*/
 
-static hd_status set_prompt(hd_batch_job *j, const hd_batch_model *m, hd_str request, hd_err *err)
-{
-    hd_prompt *prompt;
-    HD_TRY(hd_prompt_create(request.ptr, request.len, &prompt, err));
-    hd_status st = hd_prompt_encode(prompt, m->tokenizer, &j->prompt, err);
-    j->submit.answer.start = hd_prompt_start(prompt);
-    hd_prompt_destroy(prompt);
-    return st;
-}
-
 /* Tools stand in a system message: an empty one, if there is none. */
-static void add_messages(hd_buf *json, const hd_json *messages, bool has_tools)
+static void add_messages(hd_buf *out, const hd_json *messages, bool has_tools)
 {
     hd_str role = HD_STR("");
-    hd_buf_addc(json, '[');
     if (has_tools && hd_json_get_str(messages->child, "role", &role, NULL) == HD_OK &&
         !hd_str_eq(role, HD_STR("system")) && !hd_str_eq(role, HD_STR("developer")))
-        hd_buf_addz(json, "{\"role\": \"system\", \"content\": \"\"}, ");
+        hd_request_add_message(out, "system", HD_STR(""), HD_STR(""));
     for (const hd_json *x = messages->child; x; x = x->next) {
-        hd_jsonw_value(json, x);
-        if (x->next) hd_buf_addz(json, ", ");
+        if (out->len) hd_buf_addz(out, ", ");
+        hd_jsonw_value(out, x);
     }
-    hd_buf_addc(json, ']');
 }
 
 static hd_status read_effort(const hd_json *row, hd_think *out, hd_err *err)
@@ -260,28 +246,21 @@ static hd_status read_chat(hd_batch_job *j, const hd_batch_model *m, const hd_js
                            hd_err *err)
 {
     const hd_json *messages = find(row, "messages"), *tools = find(row, "tools");
-    hd_think think;
-    hd_buf json;
+    hd_chat_request chat;
+    hd_buf text;
     if (messages->kind != HD_JSON_ARRAY || messages->n == 0)
         return fail_at(messages, err, "an array of messages");
-    HD_TRY(read_effort(row, &think, err));
-    hd_buf_init(&json, MAX_TEXT_BYTES);
-    hd_buf_addz(&json, "{\"messages\": ");
-    add_messages(&json, messages, tools != NULL);
-    if (tools) {
-        hd_buf_addz(&json, ", \"tools\": ");
-        hd_jsonw_value(&json, tools);
-    }
-    hd_buf_addf(&json, ", \"options\": {\"release\": \"%s\", \"thinking_mode\": \"%s\"",
-                m->info.chat_release == 0 ? "april" : "0731",
-                think == HD_THINK_NONE ? "chat" : "thinking");
-    /* "low" is what both releases do when nothing is said; only the newer has a word for it. */
-    if (think > HD_THINK_LOW)
-        hd_buf_addf(&json, ", \"reasoning_effort\": \"%s\"", hd_think_name(think));
-    hd_buf_addz(&json, "}}");
-    hd_status st = hd_buf_status(&json, "the chat", err);
-    if (st == HD_OK) st = set_prompt(j, m, hd_buf_str(&json), err);
-    hd_buf_deinit(&json);
+    HD_TRY(read_effort(row, &chat.think, err));
+    if (tools) hd_jsonw_value(&j->tools, tools);
+    HD_TRY(hd_buf_status(&j->tools, "the tools", err));
+    hd_buf_init(&text, MAX_TEXT_BYTES);
+    add_messages(&text, messages, tools != NULL);
+    chat.messages = hd_buf_str(&text);
+    chat.tools = hd_buf_str(&j->tools);
+    hd_status st = hd_buf_status(&text, "the chat", err);
+    if (st == HD_OK)
+        st = hd_request_chat(&m->prompter, &chat, &j->prompt, &j->submit.answer.start, err);
+    hd_buf_deinit(&text);
     j->submit.output = HD_OUTPUT_CHAT;
     j->submit.answer.has_tools = tools != NULL;
     return st;
@@ -290,25 +269,12 @@ static hd_status read_chat(hd_batch_job *j, const hd_batch_model *m, const hd_js
 static hd_status read_text(hd_batch_job *j, const hd_batch_model *m, const hd_json *row,
                            hd_err *err)
 {
-    hd_str text;
-    const hd_json *suffix = find(row, "suffix");
+    hd_str text, suffix;
     HD_TRY(hd_json_get_str(row, "prompt", &text, err));
     j->submit.output = HD_OUTPUT_TEXT;
-    if (!suffix) {
-        HD_TRY(hd_ids_push(&j->prompt, m->info.bos_id, err));
-        return hd_tokenizer_encode_ids(m->tokenizer, text, HD_ENCODE_PLAIN, &j->prompt, err);
-    }
-    hd_buf json;
-    hd_buf_init(&json, MAX_TEXT_BYTES);
-    hd_buf_addz(&json, "{\"prompt\": ");
-    hd_jsonw_str(&json, text);
-    hd_buf_addz(&json, ", \"suffix\": ");
-    hd_jsonw_value(&json, suffix);
-    hd_buf_addc(&json, '}');
-    hd_status st = hd_buf_status(&json, "the prompt", err);
-    if (st == HD_OK) st = set_prompt(j, m, hd_buf_str(&json), err);
-    hd_buf_deinit(&json);
-    return st;
+    if (!find(row, "suffix")) return hd_request_text(&m->prompter, text, false, &j->prompt, err);
+    HD_TRY(hd_json_get_str(row, "suffix", &suffix, err));
+    return hd_request_fill(&m->prompter, text, suffix, &j->prompt, err);
 }
 
 static hd_status read_ids(hd_batch_job *j, const hd_batch_model *m, const hd_json *row, hd_err *err)
@@ -320,7 +286,7 @@ static hd_status read_ids(hd_batch_job *j, const hd_batch_model *m, const hd_jso
         HD_TRY(hd_json_i64(x, 0, m->info.vocab_size - 1, &id, err));
         HD_TRY(hd_ids_push(&j->prompt, (int32_t)id, err));
     }
-    j->submit.output = m->tokenizer ? HD_OUTPUT_TEXT : HD_OUTPUT_IDS;
+    j->submit.output = m->prompter.tokenizer ? HD_OUTPUT_TEXT : HD_OUTPUT_IDS;
     return HD_OK;
 }
 
@@ -333,13 +299,21 @@ static hd_status read_prompt(hd_batch_job *j, const hd_batch_model *m, const hd_
         HD_FAIL(err, HD_E_ARG, "a request has one of 'messages', 'prompt', 'ids'");
     if (!has_chat && find(row, "tools")) HD_FAIL(err, HD_E_ARG, "'tools' go with 'messages'");
     if (has_ids) return read_ids(j, m, row, err);
-    if (!m->tokenizer)
+    if (!m->prompter.tokenizer)
         HD_FAIL(err, HD_E_UNSUPPORTED,
                 "the model's directory has no tokenizer.json: only 'ids' can be run");
     return has_chat ? read_chat(j, m, row, err) : read_text(j, m, row, err);
 }
 
 /* ---- what the answer may be -------------------------------------------------------------------*/
+
+static void set_constraint(hd_batch_job *j, hd_grammar_kind kind, const hd_buf *text)
+{
+    j->constraint.kind = kind;
+    j->constraint.text = text->len ? text->ptr : "";
+    j->constraint.len = text->len;
+    j->submit.constraint = &j->constraint;
+}
 
 static hd_status set_rules(hd_batch_job *j, hd_grammar_kind kind, const hd_json *rules, hd_err *err)
 {
@@ -348,10 +322,7 @@ static hd_status set_rules(hd_batch_job *j, hd_grammar_kind kind, const hd_json 
     else if (rules)
         hd_jsonw_value(&j->rules, rules);
     HD_TRY(hd_buf_status(&j->rules, "a constraint", err));
-    j->constraint.kind = kind;
-    j->constraint.text = j->rules.len ? j->rules.ptr : "";
-    j->constraint.len = j->rules.len;
-    j->submit.constraint = &j->constraint;
+    set_constraint(j, kind, &j->rules);
     return HD_OK;
 }
 
@@ -414,7 +385,8 @@ static hd_status read_constraint(hd_batch_job *j, const hd_batch_model *m, const
     HD_TRY(read_choice(j, find(row, "tool_choice"), err));
     HD_TRY(read_flag(row, "parallel_tool_calls", &calls_many, err));
     j->constraint.one_call = !calls_many;
-    return set_rules(j, HD_GRAMMAR_TOOLS, tools, err);
+    set_constraint(j, HD_GRAMMAR_TOOLS, &j->tools);
+    return HD_OK;
 }
 
 /* ---- the line ---------------------------------------------------------------------------------*/

@@ -15,8 +15,8 @@ static void add_token(hd_buf *out, const hd_batch_model *m, int32_t id, float lo
 {
     hd_buf_addf(out, "{\"id\": %" PRId32 ", \"logprob\": ", id);
     hd_jsonw_f64(out, (double)logprob);
-    if (m->tokenizer) {
-        hd_str bytes = hd_vocab_token_bytes(hd_tokenizer_vocab(m->tokenizer), id);
+    if (m->prompter.tokenizer) {
+        hd_str bytes = hd_vocab_token_bytes(hd_tokenizer_vocab(m->prompter.tokenizer), id);
         hd_buf text;
         hd_buf_init(&text, 4 * bytes.len + 16);
         hd_utf8_repair(&text, bytes);
@@ -196,16 +196,12 @@ void hd_batch_write(const hd_batch_job *j, const hd_event *end, hd_buf *out)
 
 void hd_batch_write_error(const hd_batch_job *j, const hd_err *why, hd_buf *out)
 {
-    hd_buf text;
-    hd_buf_init(&text, 4 * sizeof why->text);
-    hd_utf8_repair(&text, hd_str_from(why->text)); /* it may be cut inside a character */
     add_id(j, out);
     hd_buf_addf(out, ", \"error\": {\"code\": \"%s\", \"message\": ", hd_status_name(why->code));
-    hd_jsonw_str(out, hd_buf_str(&text));
+    hd_jsonl_add_message(out, why);
     if (why->path[0]) {
         hd_buf_addz(out, ", \"param\": ");
         hd_jsonw_str(out, hd_str_from(why->path));
     }
     hd_buf_addz(out, "}}");
-    hd_buf_deinit(&text);
 }

@@ -13,6 +13,7 @@
 #include "cli/batch_job.h"
 #include "cli/batch_stats.h"
 #include "cli/commands.h"
+#include "cli/engine_open.h"
 #include "cli/interrupt.h"
 #include "cli/opts.h"
 #include "cli/progress.h"
@@ -349,21 +350,13 @@ static hd_status run_all(batch *b, hd_err *err)
 
 static hd_status open_engine(batch *b, hd_err *err)
 {
-    hd_engine_opts *o = &b->engine_opts;
-    hd_progress progress;
-    o->model.device = b->machine.device;
-    o->model.isa = b->machine.isa;
-    o->model.n_threads = b->machine.n_threads;
-    o->model.progress = hd_progress_update;
-    o->model.progress_ctx = &progress;
-    o->max_requests = b->max_open;
-    hd_progress_init(&progress, "loading", HD_PROGRESS_BYTES);
-    hd_status st = hd_engine_open(b->machine.dir, o, &b->m.engine, err);
-    hd_progress_end(&progress);
-    HD_TRY(hd_explain_dir(b->machine.dir, st, err));
-    b->m.tokenizer = hd_engine_tokenizer(b->m.engine);
-    b->m.warn = warn;
+    b->engine_opts.max_requests = b->max_open;
+    HD_TRY(hd_open_engine(&b->machine, b->engine_opts, &b->m.engine, err));
     hd_engine_get_info(b->m.engine, &b->m.info);
+    b->m.prompter = (hd_prompter){.tokenizer = hd_engine_tokenizer(b->m.engine),
+                                  .bos_id = b->m.info.bos_id,
+                                  .is_april = b->m.info.chat_release == 0};
+    b->m.warn = warn;
     return HD_OK;
 }
 

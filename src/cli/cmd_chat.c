@@ -7,7 +7,6 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/lineedit.h"
-#include "cli/request.h"
 
 #define DEFAULT_CTX       16384
 #define MAX_HISTORY_BYTES ((size_t)1 << 28)
@@ -75,8 +74,8 @@ static hd_status ask(chat *c, hd_err *err)
     hd_request_add_message(&c->messages, "user", hd_buf_str(&c->line), HD_STR(""));
     HD_TRY(hd_buf_status(&c->messages, "the chat", err));
     hd_ids_reset(&c->ids);
-    HD_TRY(hd_request_chat(&c->session, hd_buf_str(&c->messages), HD_STR(""), c->model.think,
-                           &c->ids, err));
+    hd_chat_request request = {.messages = hd_buf_str(&c->messages), .think = c->model.think};
+    HD_TRY(hd_request_chat(&c->session.prompter, &request, &c->ids, NULL, err));
     HD_TRY(hd_session_prompt(&c->session, c->ids.ptr, c->ids.len, err));
     HD_TRY(hd_answer_run(&c->answer, &c->session, &opts, err));
     hd_request_add_message(&c->messages, "assistant", hd_buf_str(&c->answer.text),

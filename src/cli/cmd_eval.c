@@ -8,6 +8,7 @@
 #include "base/jsonw.h"
 #include "base/utf8.h"
 #include "cli/commands.h"
+#include "cli/engine_open.h"
 #include "cli/eval_pool.h"
 #include "cli/eval_results.h"
 #include "cli/interrupt.h"
@@ -198,21 +199,12 @@ static hd_status run_rows(job *j, hd_eval_pool *pool, hd_progress *progress, hd_
 
 static hd_status open_engine(job *j, int32_t ctx, hd_err *err)
 {
-    hd_progress progress;
-    hd_engine_opts opts = {.model = {.device = j->model.device,
-                                     .isa = j->model.isa,
-                                     .n_threads = j->model.n_threads,
-                                     .max_seqs = HD_EVAL_AT_ONCE,
-                                     .max_ctx = ctx,
-                                     .kv_tokens = 4 * (int64_t)ctx,
-                                     .progress = hd_progress_update,
-                                     .progress_ctx = &progress},
-                           .max_requests = HD_EVAL_AT_ONCE};
-    hd_progress_init(&progress, "loading", HD_PROGRESS_BYTES);
-    hd_status status = hd_engine_open(j->model.dir, &opts, &j->engine, err);
-    hd_progress_end(&progress);
-    if (status == HD_OK) hd_engine_get_info(j->engine, &j->info);
-    return status;
+    hd_engine_opts opts = {
+        .model = {.max_seqs = HD_EVAL_AT_ONCE, .max_ctx = ctx, .kv_tokens = 4 * (int64_t)ctx},
+        .max_requests = HD_EVAL_AT_ONCE};
+    HD_TRY(hd_open_engine(&j->model, opts, &j->engine, err));
+    hd_engine_get_info(j->engine, &j->info);
+    return HD_OK;
 }
 
 static hd_status run_model(job *j, hd_err *err)

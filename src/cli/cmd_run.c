@@ -7,7 +7,6 @@
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
-#include "cli/request.h"
 
 #define MAX_PROMPT_BYTES ((size_t)1 << 29)
 #define DEFAULT_CTX      4096
@@ -107,8 +106,9 @@ static hd_status read_prompt(job *j, hd_err *err)
 static hd_status encode_prompt(job *j, hd_err *err)
 {
     hd_str text = hd_buf_str(&j->prompt_text);
-    if (j->suffix) return hd_request_fill(&j->session, text, hd_str_from(j->suffix), &j->ids, err);
-    if (!j->is_chat) return hd_request_text(&j->session, text, j->has_control, &j->ids, err);
+    const hd_prompter *prompter = &j->session.prompter;
+    if (j->suffix) return hd_request_fill(prompter, text, hd_str_from(j->suffix), &j->ids, err);
+    if (!j->is_chat) return hd_request_text(prompter, text, j->has_control, &j->ids, err);
     hd_buf messages;
     hd_buf_init(&messages, 4 * MAX_PROMPT_BYTES);
     /* The format has a place for tools in a system message only, be it empty. */
@@ -117,9 +117,10 @@ static hd_status encode_prompt(job *j, hd_err *err)
     hd_request_add_message(&messages, "user", text, HD_STR(""));
     hd_status status = hd_buf_status(&messages, "the prompt", err);
     if (status == HD_OK && j->tools) status = hd_fs_read_all(j->tools, &j->tools_text, err);
-    if (status == HD_OK)
-        status = hd_request_chat(&j->session, hd_buf_str(&messages), hd_buf_str(&j->tools_text),
-                                 j->model.think, &j->ids, err);
+    hd_chat_request chat = {.messages = hd_buf_str(&messages),
+                            .tools = hd_buf_str(&j->tools_text),
+                            .think = j->model.think};
+    if (status == HD_OK) status = hd_request_chat(prompter, &chat, &j->ids, NULL, err);
     hd_buf_deinit(&messages);
     return status;
 }

@@ -2,7 +2,6 @@
 #include "cli/eval_run.h"
 
 #include "cli/interrupt.h"
-#include "cli/request.h"
 
 #define MAX_IDS           ((size_t)1 << 25)
 #define MAX_REQUEST_BYTES ((size_t)1 << 29)
@@ -30,7 +29,8 @@ hd_status hd_eval_prompt(hd_session *s, const hd_eval_tasks *t, const hd_eval_ro
     hd_ids_reset(&out->prompt);
     hd_status status = hd_eval_request(t, row, &request, err);
     if (status == HD_OK)
-        status = hd_request_render(s, hd_buf_str(&request), &out->prompt, &out->start, err);
+        status =
+            hd_request_render(&s->prompter, hd_buf_str(&request), &out->prompt, &out->start, err);
     hd_buf_deinit(&request);
     if (status == HD_OK) return HD_OK;
     return hd_err_context(err, status, "row %zu: 'request'", row->number);

@@ -109,16 +109,21 @@ hd_status hd_jsonl_run(hd_jsonl_answer *answer, void *ctx, hd_err *err)
     return status;
 }
 
-void hd_jsonl_add_error(hd_buf *out, const hd_err *err)
+void hd_jsonl_add_message(hd_buf *out, const hd_err *err)
 {
     hd_buf text;
     hd_buf_init(&text, 4 * sizeof err->text);
     hd_utf8_repair(&text, hd_str_from(err->text)); /* it may be cut inside a character */
-    hd_buf_addz(out, "{\"error\": ");
     hd_jsonw_str(out, hd_buf_str(&text));
-    hd_buf_addc(out, '}');
     if (text.status != HD_OK) out->status = text.status;
     hd_buf_deinit(&text);
+}
+
+void hd_jsonl_add_error(hd_buf *out, const hd_err *err)
+{
+    hd_buf_addz(out, "{\"error\": ");
+    hd_jsonl_add_message(out, err);
+    hd_buf_addc(out, '}');
 }
 
 void hd_jsonl_add_ids(hd_buf *out, const hd_ids *ids)

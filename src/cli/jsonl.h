@@ -17,6 +17,9 @@ typedef hd_status hd_jsonl_answer(void *ctx, const hd_json *row, hd_buf *out, hd
 /** Run `answer` over all of standard input. Errors name the line. */
 hd_status hd_jsonl_run(hd_jsonl_answer *answer, void *ctx, hd_err *err) HD_WARN_UNUSED;
 
+/** Append an error's text as a JSON string. */
+void hd_jsonl_add_message(hd_buf *out, const hd_err *err);
+
 /** Append {"error": TEXT}, for commands that answer a bad row and go on. */
 void hd_jsonl_add_error(hd_buf *out, const hd_err *err);
 

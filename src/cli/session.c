@@ -17,7 +17,11 @@ hd_status hd_session_open(hd_session *s, const hd_model_args *args, hd_err *err)
     hd_ids_init(&s->ids, MAX_IDS);
     hd_status status = hd_config_load(args->dir, &s->config, err);
     HD_TRY(hd_explain_dir(args->dir, status, err));
-    return hd_tokenizer_open(args->dir, &s->tokenizer, err);
+    HD_TRY(hd_tokenizer_open(args->dir, &s->tokenizer, err));
+    s->prompter = (hd_prompter){.tokenizer = s->tokenizer,
+                                .bos_id = s->config.bos_id,
+                                .is_april = s->config.chat_release == HD_CHAT_APRIL};
+    return HD_OK;
 }
 
 static hd_status open_model(hd_session *s, const hd_model_args *args, int32_t ctx, hd_err *err)

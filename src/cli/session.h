@@ -6,7 +6,7 @@
 #ifndef HD_CLI_SESSION_H
 #define HD_CLI_SESSION_H
 
-#include "cli/opts.h"
+#include "cli/request.h"
 #include "hadal/text.h"
 #include "model/config.h"
 #include "text/ids.h"
@@ -14,6 +14,7 @@
 typedef struct hd_session {
     hd_config config; /* as stated; what it promises of experts and drafts is not used here */
     hd_tokenizer *tokenizer;
+    hd_prompter prompter;
     hd_model *model;
     hd_model_info info;
     hd_seq *seq, *saved; /* saved: NULL, or the state at n_saved ids */
