@@ -11,7 +11,7 @@
 const modelrun_device schedrun_device = {"cpu", NULL};
 static uint64_t n_done;
 
-static uint64_t hash_row(const float *logits)
+uint64_t schedrun_hash(const float *logits)
 {
     uint64_t h = 1469598103934665603u;
     const uint8_t *b = (const uint8_t *)logits;
@@ -23,7 +23,7 @@ static bool on_token(void *ctx, hd_request *r, const float *logits)
 {
     (void)ctx;
     schedrun_job *j = r->owner;
-    j->seen[r->n_text - 1] = hash_row(logits);
+    j->seen[r->n_text - 1] = schedrun_hash(logits);
     if (j->cancel_at && hd_request_n_new(r) == j->cancel_at) r->is_cancelled = true;
     return true;
 }
@@ -33,7 +33,7 @@ static void on_prompt_logits(void *ctx, hd_request *r, int32_t position, const f
     (void)ctx;
     schedrun_job *j = r->owner;
     assert_int_equal(position, j->n_told++);
-    j->seen[position + 1] = hash_row(logits);
+    j->seen[position + 1] = schedrun_hash(logits);
 }
 
 static void on_done(void *ctx, hd_request *r)

@@ -23,6 +23,9 @@ typedef struct schedrun_job {
 /** The machine's best device. */
 extern const modelrun_device schedrun_device;
 
+/** Of logits f32 [SCHEDRUN_VOCAB]: rows are compared by it, bit by bit. */
+uint64_t schedrun_hash(const float *logits);
+
 /** Callbacks are set: they fill in the jobs. */
 hd_sched *schedrun_open(hd_sched_opts opts);
 void schedrun_add(hd_sched *s, schedrun_job *j);

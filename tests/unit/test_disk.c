@@ -22,10 +22,10 @@
 #include "base/rng.h"
 #include "engine/disk_file.h"
 #include "engine/sched.h"
-#include "support/modelrun.h"
+#include "support/schedrun.h"
 #include "support/tmpdir.h"
 
-enum { VOCAB = 512, MAX_TEXT = 4500, N_SNAPS = 64, N_RANDOM = 16 };
+enum { MAX_TEXT = 4500, N_SNAPS = 64, N_RANDOM = 16 };
 
 typedef struct job {
     hd_request r;
@@ -50,18 +50,10 @@ typedef struct life {
     hd_sched *s;
 } life;
 
-static uint64_t hash_row(const float *logits)
-{
-    uint64_t h = 1469598103934665603u;
-    const uint8_t *b = (const uint8_t *)logits;
-    for (size_t i = 0; i < VOCAB * sizeof *logits; i++) h = (h ^ b[i]) * 1099511628211u;
-    return h;
-}
-
 static bool on_token(void *ctx, hd_request *r, const float *logits)
 {
     (void)ctx;
-    ((job *)r->owner)->seen[r->n_text - 1] = hash_row(logits);
+    ((job *)r->owner)->seen[r->n_text - 1] = schedrun_hash(logits);
     return true;
 }
 
