@@ -29,7 +29,7 @@ void hd_batch_job_init(hd_batch_job *j)
 
 void hd_batch_job_deinit(hd_batch_job *j)
 {
-    hd_buf *const bufs[] = {&j->line, &j->rules, &j->text,     &j->reasoning,
+    hd_buf *const bufs[] = {&j->line, &j->tools, &j->rules,    &j->text,           &j->reasoning,
                             &j->args, &j->calls, &j->logprobs, &j->prompt_logprobs};
     for (size_t i = 0; i < HD_COUNT(bufs); i++) hd_buf_deinit(bufs[i]);
     hd_ids_deinit(&j->prompt);
