@@ -28,14 +28,17 @@ typedef enum hd_role {
     HD_ROLE_SYSTEM,
     HD_ROLE_USER,
     HD_ROLE_ASSISTANT,
-    HD_ROLE_TOOL,    /* the result of a call */
-    HD_ROLE_REMINDER /* latest_reminder */
+    HD_ROLE_TOOL,     /* the result of a call */
+    HD_ROLE_REMINDER, /* latest_reminder */
+    HD_ROLE_DEVELOPER /* Responses only; Chat reads `developer` as SYSTEM */
 } hd_role;
 
 /** A call that the assistant made in an earlier turn. */
 typedef struct hd_canon_call {
-    hd_str id, name;
-    hd_str args; /* JSON text as received; may be no JSON */
+    hd_str id, name;          /* the name as the model sees it */
+    hd_str short_name, space; /* as in hd_canon_tool */
+    hd_str args;              /* JSON text as received; may be no JSON */
+    const hd_json *source;    /* for error paths */
     struct hd_canon_call *next;
 } hd_canon_call;
 
@@ -47,6 +50,14 @@ typedef struct hd_canon_turn {
     hd_str call_id;   /* TOOL: which call it answers */
     hd_canon_call *calls;  /* ASSISTANT */
     const hd_json *source; /* for error paths */
+
+    /* ASSISTANT, filled in between parsing and rendering by whoever knows what was sampled then:
+     * ids that are taken as they are, instead of the texts above. NULL: not known. */
+    const int32_t *thought; /* [n_thought] the reasoning, without the tokens around it */
+    const int32_t *sampled; /* [n_sampled] the whole turn, from behind the token that opens it
+                               (<think> or </think>), end of sentence excluded */
+    int32_t n_thought, n_sampled;
+    bool sampled_thinks; /* it was opened by <think>; used only where the prompt does so too */
     struct hd_canon_turn *next;
 } hd_canon_turn;
 
@@ -54,7 +65,7 @@ typedef struct hd_canon_turn {
 typedef struct hd_canon_tool {
     hd_str name;              /* as the model sees it: a namespace's tools are `space__name` */
     hd_str short_name, space; /* as the client named it; space empty: none */
-    hd_str description;
+    hd_str description, space_description;
     const hd_json *parameters; /* JSON Schema; NULL: none given */
     bool is_strict;
     bool is_custom; /* Responses: one string member `input`; the answer is printed as raw text */
@@ -140,10 +151,15 @@ typedef struct hd_canon_rules {
     bool fim_omits_bos;
 } hd_canon_rules;
 
+/** Add a text to `warnings`, once; what does not fit is left out. @param text static. */
+void hd_canon_warn(hd_canon *c, const char *text);
+
 /** Make the prompt and what the engine is told; all of it in `arena`.
- *  @param c       warnings may be added: a level of effort that the release lacks.
+ *  @param c       warnings may be added: a level of effort that the release lacks. V4.1 spells the
+ *                 names of tools in namespaces `space::name`: they are changed.
  *  @param ids     appended to.
- *  @param submit  out: everything but group, user and timeout. Its ids are those of `ids`.
+ *  @param submit  out: everything but group, user and timeout. Its ids are those of `ids`. The
+ *                 seed is 0 unless c->has_seed: then the caller chooses one.
  *  @param constraint out: what submit->constraint points to, if the answer is constrained.
  *  @return as hd_canon_parse; HD_E_LIMIT when the prompt is longer than the context, the text names
  *          both numbers. */
