@@ -356,6 +356,25 @@ int32_t hd_prefix_add(hd_prefix *p, uint64_t group, int32_t parent, const int32_
     return i;
 }
 
+static void swap_page(hd_page_pool *pool, int32_t *page, int32_t other, int32_t n_rows)
+{
+    if (*page == other) return;
+    hd_pages_hold(pool, other);
+    hd_pages_seal(pool, other, n_rows);
+    hd_pages_drop(pool, *page, -1);
+    *page = other;
+}
+
+void hd_prefix_settle(hd_prefix *p, int32_t i, const int32_t *csa, const int32_t *hca)
+{
+    for (; i != NONE; i = p->block[i].parent) {
+        block *b = &p->block[i];
+        int32_t k = b->depth - 1;
+        swap_page(p->opts.csa, &b->csa, csa[k], HD_PAGE_ROWS);
+        swap_page(p->opts.hca, &b->hca, hca[k / BLOCKS_PER_HCA_PAGE], k % BLOCKS_PER_HCA_PAGE + 1);
+    }
+}
+
 bool hd_prefix_goes_on(const hd_prefix *p, int32_t i)
 {
     return i != NONE && p->block[i].n_behind > 0;

@@ -52,6 +52,12 @@ void hd_prefix_look(const hd_prefix *p, int32_t block, hd_prefix_view *out);
 int32_t hd_prefix_add(hd_prefix *p, uint64_t group, int32_t parent, const int32_t *ids, int32_t csa,
                       int32_t hca);
 
+/** The path that ends with `block` takes these pages in place of its own: those of a sequence that
+ *  holds the same rows. What only the path has held becomes free: its blocks may be from several
+ *  sequences, each with a page of its own for what is one page of ratio 128.
+ *  @param csa i32 [end / 128]. @param hca i32 [pages of end]. */
+void hd_prefix_settle(hd_prefix *p, int32_t block, const int32_t *csa, const int32_t *hca);
+
 /** Whether cached texts go on behind the block. */
 bool hd_prefix_goes_on(const hd_prefix *p, int32_t block);
 

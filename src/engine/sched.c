@@ -250,11 +250,26 @@ static bool plan_all(hd_sched *s, plan *d)
     return true;
 }
 
-/* When pages do not suffice the last in line goes, and the plan is made anew; one request alone
- * always fits (hd_sched_add). */
+/* Paths that are held by running requests share the pages of these; so a request alone has all
+ * others. */
+static void settle_paths(hd_sched *s)
+{
+    for (int32_t i = 0; i < s->n_run; i++) {
+        const hd_seq *seq = s->run[i]->seq;
+        hd_prefix_settle(s->prefix, s->run[i]->block, seq->page[HD_PAGE_CSA],
+                         seq->page[HD_PAGE_HCA]);
+    }
+}
+
+/* When pages do not suffice, first those go that are held twice, then the last in line, and the
+ * plan is made anew; one request alone always fits (hd_sched_add). */
 static hd_status plan_step(hd_sched *s, plan *d, hd_err *err)
 {
-    while (!plan_all(s, d)) {
+    for (bool is_settled = false; !plan_all(s, d); is_settled = true) {
+        if (!is_settled) {
+            settle_paths(s);
+            continue;
+        }
         if (s->n_run > 1) {
             HD_TRY(hd_sched_preempt_last(s, err));
             continue;

@@ -102,8 +102,9 @@ void schedrun_check_same(const schedrun_job *got, const schedrun_job *want)
     int32_t n = got->r.n_text, first = want->r.wants_echo ? 1 : want->r.n_prompt;
     if (got->r.end == HD_END_CANCELLED)
         assert_true(n <= want->r.n_text);
-    else
-        assert_int_equal(n, want->r.n_text);
+    else if (n != want->r.n_text)
+        fail_msg("request %" PRIu64 " has %d tokens, alone %d; it ended by %d: %s", got->r.id, n,
+                 want->r.n_text, (int)got->r.end, got->r.err.text);
     for (int32_t i = first; i < n; i++) {
         if (i < got->r.n_prompt && i > got->n_told) continue; /* cancelled before */
         if (got->text[i] != want->text[i] || got->seen[i] != want->seen[i])

@@ -1,8 +1,9 @@
 /* The matrix: requests under every setting of the engine at random, each compared with a run alone,
  * token by token and bit by bit of the logits that it was drawn from.
  *
- *   test_matrix [TOKENS] [SEED]     until so many tokens were compared (default 3000; the long form
- * is `make matrix`), half of them greedy, half at temperature 1
+ *   test_matrix [TOKENS] [SEED] [CELL]   until so many tokens were compared (default 3000; the long
+ * form is `make matrix`), half of them greedy, half at temperature 1; from that cell on (for
+ * looking into a failure: the cells before are left out)
  *
  * Requests are pieces of conversations: some begin as another's text, some go on from all of it,
  * some leave it in the middle. A cell is a setting (model, sequences, rows of a step, chunk,
@@ -27,7 +28,7 @@
 
 enum { N = 24, MAX_BATCH = 16 };
 
-static uint64_t want_tokens = 3000, seed = 1;
+static uint64_t want_tokens = 3000, seed = 1, first_cell;
 /* Both have every part of the model, but other draft heads. */
 static const char *const presets[] = {"unit", "unit-mtp"};
 static schedrun_job *alone[HD_COUNT(presets)], *jobs; /* [N] */
@@ -164,9 +165,12 @@ static void run_round(const cell *c, hd_sched *s)
     shuffle(order);
     for (int32_t i = 0; i < N; i++) copy_request(c, i);
     for (int32_t i = 0; i < N; i++) {
+        int32_t n_steps = below(pause);
+        if (!s) continue; /* only the draws */
         schedrun_add(s, &jobs[order[i]]);
-        for (int32_t k = below(pause); k > 0; k--) (void)step(s);
+        for (int32_t k = 0; k < n_steps; k++) (void)step(s);
     }
+    if (!s) return;
     while (step(s));
     for (int32_t i = 0; i < N; i++) {
         uint64_t n = (uint64_t)hd_request_n_new(&jobs[i].r);
@@ -237,15 +241,30 @@ static void run_rounds(cell *c, int n)
     hd_model_close(m);
 }
 
+/* For whoever reads of a failure. */
+static void print_cell(const cell *c)
+{
+    printf("cell %" PRIu64 ": %s, %d threads, %d sequences, %d rows, chunk %d, kv %" PRId64
+           ", snapshots %zu, "
+           "draft %d, files '%s'\n",
+           seen.cells - 1, presets[c->preset], c->model.n_threads, c->model.max_seqs,
+           c->model.max_rows, c->sched.chunk, c->model.kv_tokens, c->n_snaps, (int)c->sched.draft,
+           c->files);
+}
+
 static void run_cell(void)
 {
     cell c = make_cell();
+    if (seen.cells++ < first_cell) {
+        for (int i = 0; i < 2; i++) run_round(&c, NULL);
+        return;
+    }
+    if (want_tokens > 3000) print_cell(&c);
     if (c.files[0])
         for (int i = 0; i < 2; i++) run_rounds(&c, 1);
     else
         run_rounds(&c, 2);
     seen.threads[c.model.n_threads]++;
-    seen.cells++;
 }
 
 /* ---- the run ----------------------------------------------------------------------------------*/
@@ -296,5 +315,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_matrix)};
     if (argc > 1) want_tokens = strtoull(argv[1], NULL, 10);
     if (argc > 2) seed = strtoull(argv[2], NULL, 10);
+    if (argc > 3) first_cell = strtoull(argv[3], NULL, 10);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

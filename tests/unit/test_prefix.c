@@ -105,6 +105,30 @@ static void test_pages(void **state)
     hd_pages_drop(&hca, page, 0);
 }
 
+/* Two sequences have made the same page of ratio 128, one block each: a third takes both over. */
+static void test_settle(void **state)
+{
+    (void)state;
+    int32_t own_csa[2], own_hca[1], got_csa[2], got_hca[1];
+    int32_t first = add(7, HD_PREFIX_NONE, 1), path = add(7, first, 2);
+    int32_t n_csa = csa.n_free, n_hca = hca.n_free;
+    for (int32_t i = 0; i < 2; i++) own_csa[i] = hd_pages_take(&csa, 0);
+    own_hca[0] = hd_pages_take(&hca, 0);
+    hd_prefix_settle(cache, path, own_csa, own_hca);
+    assert_int_equal(csa.n_free, n_csa); /* two were taken, two have become free */
+    assert_int_equal(hca.n_free, n_hca + 1);
+    assert_int_equal(hca.holders[own_hca[0]], 3);
+    assert_int_equal(hca.sealed[own_hca[0]], 2);
+    assert_int_equal(csa.sealed[own_csa[1]], 32);
+    hd_prefix_pages(cache, path, got_csa, got_hca);
+    assert_memory_equal(got_csa, own_csa, sizeof own_csa);
+    assert_int_equal(got_hca[0], own_hca[0]);
+    hd_prefix_settle(cache, path, own_csa, own_hca); /* once more changes nothing */
+    assert_int_equal(hca.holders[own_hca[0]], 3);
+    for (int32_t i = 0; i < 2; i++) hd_pages_drop(&csa, own_csa[i], 0);
+    hd_pages_drop(&hca, own_hca[0], 0);
+}
+
 static void test_least_recently_used_leaves_go(void **state)
 {
     (void)state;
@@ -225,13 +249,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_longest_path),
-        TEST(test_pages),
-        TEST(test_least_recently_used_leaves_go),
-        TEST(test_snapshots),
-        TEST(test_no_snapshots),
-        TEST(test_random),
-        TEST(test_version_and_front),
+        TEST(test_longest_path), TEST(test_pages),
+        TEST(test_settle),       TEST(test_least_recently_used_leaves_go),
+        TEST(test_snapshots),    TEST(test_no_snapshots),
+        TEST(test_random),       TEST(test_version_and_front),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

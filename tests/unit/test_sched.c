@@ -153,6 +153,36 @@ static void test_too_few_pages(void **state)
     assert_true(s.n_preempted > 0);
 }
 
+/* A model with pages for one text and no more. The path that the third request goes on from has two
+ * pages of ratio 128 for the same 32 blocks, one from each of the others, and it must copy one. */
+static void test_path_of_many_hands(void **state)
+{
+    (void)state;
+    const hd_model_opts one_text = {.max_seqs = 1, .max_ctx = SCHEDRUN_TEXT};
+    hd_model *m = modelrun_open(modelrun_synth("unit"), &schedrun_device, one_text);
+    hd_model *other = modelrun_open(modelrun_synth("unit"), &schedrun_device, one_text);
+    hd_sched *s = schedrun_open((hd_sched_opts){.model = m});
+    for (int32_t i = 0; i < 3; i++) {
+        schedrun_job want, *got = &jobs[i];
+        schedrun_make(got, 2 * i, 1, 300 + i * 100, 20);
+        for (int32_t k = 200; i > 0 && k < got->r.n_prompt; k++) got->text[k] = (k * 7) % 400;
+        want = *got;
+        want.r.text = want.text;
+        want.r.owner = &want;
+        schedrun_alone(other, &want);
+        schedrun_add(s, got);
+        schedrun_drain(s);
+        assert_int_equal(got->r.end, HD_END_LENGTH);
+        schedrun_check_same(got, &want);
+    }
+    hd_sched_stats stats;
+    hd_sched_get_stats(s, &stats);
+    assert_int_equal(stats.n_hits, 2);
+    hd_sched_destroy(s);
+    hd_model_close(other);
+    hd_model_close(m);
+}
+
 static void test_refuses(void **state)
 {
     (void)state;
@@ -185,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_no_snapshots),
         cmocka_unit_test(test_few_snapshots_small_chunks),
         cmocka_unit_test(test_too_few_pages),
+        cmocka_unit_test(test_path_of_many_hands),
         cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
