@@ -7,6 +7,7 @@
 #ifndef HD_SERVER_WRITER_H
 #define HD_SERVER_WRITER_H
 
+#include "base/buf.h"
 #include "server/canon.h"
 
 typedef struct hd_writer hd_writer;
