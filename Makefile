@@ -2,7 +2,7 @@
 # On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check asan tsan matrix soak cross fuzz cover bench oracle install clean help setup
+.PHONY: all demo test check asan tsan matrix soak cross fuzz cover bench oracle api install clean help setup
 
 BUILD  := build
 T      ?= 60
@@ -77,6 +77,10 @@ oracle: ## compare with the PyPI packages tokenizers and deepseek-recipe
 	@tools/setup.sh oracle
 	@$(call cmake,release)
 	@tests/oracle/run.sh
+
+api: ## read answers with the PyPI packages openai and anthropic
+	@tools/setup.sh api
+	@tests/api/run.sh
 
 install: all ## install to $(DESTDIR)$(PREFIX)
 	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
