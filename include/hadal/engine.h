@@ -104,8 +104,8 @@ typedef struct hd_submit {
 } hd_submit;
 
 /** Queue a request; its number goes to *id.
- *  @return HD_E_ARG (ids, settings), HD_E_LIMIT (it can never fit, or max_requests are there
- * already: the text tells), HD_E_NOMEM, HD_E_UNSUPPORTED (text without a tokenizer); for the
+ *  @return HD_E_ARG (ids, settings), HD_E_LIMIT (it can never fit), HD_E_BUSY (max_requests are
+ *  there already), HD_E_NOMEM, HD_E_UNSUPPORTED (text without a tokenizer); for the
  * constraint as hd_grammar_compile. */
 HD_API HD_WARN_UNUSED hd_status hd_engine_submit(hd_engine *engine, const hd_submit *request,
                                                  uint64_t *id, hd_err *err);

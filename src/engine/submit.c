@@ -214,7 +214,7 @@ hd_status hd_engine_submit(hd_engine *e, const hd_submit *q, uint64_t *id, hd_er
 {
     HD_TRY(check(q, &e->info, err));
     hd_slot *s = take_slot(e);
-    if (!s) HD_FAIL(err, HD_E_LIMIT, "all %d requests are taken: read their ends", e->n_slots);
+    if (!s) HD_FAIL(err, HD_E_BUSY, "all %d requests are taken: read their ends", e->n_slots);
     hd_status st = fill_slot(e, s, q, err);
     if (st != HD_OK) {
         give_back(e, s);

@@ -246,7 +246,7 @@ static void test_refuses(void **state)
     assert_non_null(strstr(e.err.text, "id 512 at place 0"));
     for (int i = 0; i < N + 4; i++) taken[i] = submit(q, 1, 0);
     s.ids = q->ids;
-    assert_int_equal(hd_engine_submit(engine, &s, &id, &err), HD_E_LIMIT);
+    assert_int_equal(hd_engine_submit(engine, &s, &id, &err), HD_E_BUSY);
     assert_non_null(strstr(err.text, "all 20 requests are taken"));
     for (int i = 0; i < N + 4; i++) (void)read_all(taken[i], got, &n);
 }

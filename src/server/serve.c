@@ -1,0 +1,172 @@
+#include "server/serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "server/serve_parts.h"
+
+#define DONE_PLACES 8192
+
+/* ---- callbacks of the loop --------------------------------------------------------------------*/
+
+static void on_wake(void *ctx)
+{
+    hd_serve *s = ctx;
+    void *x;
+    while (hd_queue_pop(s->done, &x)) hd_exchange_go_on(x);
+}
+
+/* The engine has events: of whom it does not tell. */
+static void on_events(void *ctx)
+{
+    hd_serve *s = ctx;
+    for (hd_exchange *x = s->open, *next; x; x = next) {
+        next = x->next;
+        if (x->is_submitted) hd_exchange_pump(x);
+    }
+}
+
+static void stop_when_drained(hd_serve *s)
+{
+    bool is_late = hd_clock_ns() > s->drain_until_ns;
+    if (s->is_draining && (s->n_open == 0 || is_late)) hd_http_stop(s->http);
+}
+
+static void on_tick(void *ctx)
+{
+    hd_serve *s = ctx;
+    int64_t now = hd_clock_ns();
+    for (hd_exchange *x = s->open, *next; x; x = next) {
+        next = x->next;
+        hd_exchange_tick(x, now);
+    }
+    stop_when_drained(s);
+}
+
+static void say(hd_serve *s, const char *line)
+{
+    if (s->opts.log) s->opts.log(s->opts.ctx, line);
+}
+
+static void reload_keys(hd_serve *s)
+{
+    hd_err err = {0};
+    hd_keys keys;
+    char line[600];
+    if (!s->opts.api_key_file) return;
+    if (hd_keys_load(s->opts.api_key_file, &s->keys, &keys, &err) != HD_OK) {
+        snprintf(line, sizeof line, "%s; the old keys stay", err.text);
+        say(s, line);
+        return;
+    }
+    hd_keys_deinit(&s->keys);
+    s->keys = keys;
+    snprintf(line, sizeof line, "%d keys read from '%s'", keys.n, s->opts.api_key_file);
+    say(s, line);
+}
+
+static void on_signal(void *ctx, int number)
+{
+    hd_serve *s = ctx;
+    if (number == SIGHUP) {
+        reload_keys(s);
+        return;
+    }
+    if (s->is_draining) {
+        hd_http_stop(s->http);
+        return;
+    }
+    s->is_draining = true;
+    s->drain_until_ns = hd_clock_ns() + (int64_t)s->opts.drain_timeout_s * 1000000000;
+    say(s, "draining: no new requests; a second signal ends at once");
+    stop_when_drained(s);
+}
+
+/* ---- create, destroy --------------------------------------------------------------------------*/
+
+static void fill_defaults(hd_serve_opts *o)
+{
+    if (!o->reasoning_field) o->reasoning_field = "reasoning_content";
+    if (!o->n_workers) o->n_workers = 2;
+    if (!o->max_open) o->max_open = 4096;
+    if (o->max_open > DONE_PLACES) o->max_open = DONE_PLACES;
+    if (!o->ping_s) o->ping_s = 10;
+    if (!o->drain_timeout_s) o->drain_timeout_s = 60;
+}
+
+static hd_status listen_on(hd_serve *s, hd_err *err)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    hd_http_opts http = s->opts.http;
+    http.on_call = hd_serve_on_call;
+    http.on_wake = on_wake;
+    http.on_readable = on_events;
+    http.fd = hd_engine_event_fd(s->opts.engine);
+    http.on_tick = on_tick;
+    http.on_signal = on_signal;
+    http.signals = signals;
+    http.n_signals = (int)HD_COUNT(signals);
+    http.ctx = s;
+    HD_TRY(hd_http_create(&http, &s->http, err));
+    if (s->keys.n == 0 && !hd_http_is_loopback(s->http))
+        HD_FAIL(err, HD_E_AUTH,
+                "'%s' can be reached from other machines, and there are no keys: give "
+                "--api-key-file, or listen on 127.0.0.1",
+                http.host);
+    return HD_OK;
+}
+
+hd_status hd_serve_create(const hd_serve_opts *opts, hd_serve **out, hd_err *err)
+{
+    hd_status st;
+    hd_serve *s = hd_mem_calloc(1, sizeof *s);
+    s->opts = *opts;
+    fill_defaults(&s->opts);
+    s->began_ns = hd_clock_ns();
+    s->created_s = (int64_t)time(NULL);
+    s->tokenizer = hd_engine_tokenizer(opts->engine);
+    hd_engine_get_info(opts->engine, &s->info);
+    if (!s->opts.rules.max_context) s->opts.rules.max_context = s->info.max_ctx;
+    snprintf(s->fingerprint, sizeof s->fingerprint, "hadal-%s", hd_version());
+    HD_TRY_GOTO(st, fail,
+                s->tokenizer ? HD_OK
+                             : HD_SET_ERR(err, HD_E_UNSUPPORTED,
+                                          "the model's directory has no tokenizer.json"));
+    if (opts->api_key_file)
+        HD_TRY_GOTO(st, fail, hd_keys_load(opts->api_key_file, NULL, &s->keys, err));
+    HD_TRY_GOTO(st, fail, hd_queue_create(DONE_PLACES, &s->done, err));
+    HD_TRY_GOTO(
+        st, fail,
+        hd_workers_create(s->opts.n_workers, s->opts.max_open, hd_exchange_work, &s->workers, err));
+    HD_TRY_GOTO(st, fail, listen_on(s, err));
+    *out = s;
+    return HD_OK;
+fail:
+    hd_serve_destroy(s);
+    return st;
+}
+
+void hd_serve_destroy(hd_serve *s)
+{
+    if (!s) return;
+    hd_workers_destroy(s->workers);
+    while (s->open) hd_exchange_cut(s->open);
+    hd_http_destroy(s->http);
+    hd_queue_destroy(s->done);
+    hd_keys_deinit(&s->keys);
+    hd_mem_free(s);
+}
+
+uint16_t hd_serve_port(const hd_serve *s)
+{
+    return hd_http_port(s->http);
+}
+
+hd_status hd_serve_run(hd_serve *s, hd_err *err)
+{
+    return hd_http_run(s->http, err);
+}
