@@ -109,8 +109,10 @@ static void add_zeros(hd_buf *out, int n)
     for (int i = 0; i < n; i++) hd_buf_addc(out, '0');
 }
 
-void hd_jsonw_f64(hd_buf *out, double x)
+/* @param plain_from exponents below this one are written with an e; Python's is -4. */
+static void add_f64(hd_buf *out, double x, int plain_from)
 {
+    int exponent_digits = plain_from < -4 ? 1 : 2;
     if (isnan(x)) {
         hd_buf_addz(out, "NaN");
         return;
@@ -123,11 +125,11 @@ void hd_jsonw_f64(hd_buf *out, double x)
     }
     decimal d = shortest(x);
     size_t n = (size_t)d.n;
-    if (d.exp10 < -4 || d.exp10 >= 16) {
+    if (d.exp10 < plain_from || d.exp10 >= 16) {
         hd_buf_addc(out, d.digits[0]);
         if (n > 1) hd_buf_addc(out, '.');
         hd_buf_add(out, d.digits + 1, n - 1);
-        hd_buf_addf(out, "e%c%02d", d.exp10 < 0 ? '-' : '+', abs(d.exp10));
+        hd_buf_addf(out, "e%c%0*d", d.exp10 < 0 ? '-' : '+', exponent_digits, abs(d.exp10));
     } else if (d.exp10 < 0) {
         hd_buf_addz(out, "0.");
         add_zeros(out, -d.exp10 - 1);
@@ -144,6 +146,11 @@ void hd_jsonw_f64(hd_buf *out, double x)
     }
 }
 
+void hd_jsonw_f64(hd_buf *out, double x)
+{
+    add_f64(out, x, -4);
+}
+
 /* ---- numbers and trees ---- */
 
 static bool is_integer(hd_str text)
@@ -153,25 +160,38 @@ static bool is_integer(hd_str text)
     return true;
 }
 
-void hd_jsonw_number(hd_buf *out, hd_str text)
+/* Whether an integer is one of i64 or u64; Rust's JSON reader makes all others floats, and -0. */
+static bool fits_64_bits(hd_str text)
 {
-    if (is_integer(text)) {
-        hd_buf_add_str(out, hd_str_eqz(text, "-0") ? HD_STR("0") : text);
-        return;
-    }
+    bool minus = text.ptr[0] == '-';
+    hd_str digits = hd_str_skip(text, minus);
+    hd_str most = minus ? HD_STR("9223372036854775808") : HD_STR("18446744073709551615");
+    if (digits.len != most.len) return digits.len < most.len && !hd_str_eqz(text, "-0");
+    return memcmp(digits.ptr, most.ptr, most.len) <= 0;
+}
+
+static void add_number(hd_buf *out, hd_str text, hd_jsonw_numbers numbers)
+{
     double x;
-    if (hd_json_number_f64(text, &x))
-        hd_jsonw_f64(out, x);
+    if (is_integer(text) && (numbers == HD_NUMBERS_PYTHON || fits_64_bits(text)))
+        hd_buf_add_str(out, hd_str_eqz(text, "-0") ? HD_STR("0") : text);
+    else if (hd_json_number_f64(text, &x))
+        add_f64(out, x, numbers == HD_NUMBERS_SERVICE_V4 ? -5 : -4);
     else
         out->status = HD_E_NOMEM;
 }
 
-static void add_scalar(hd_buf *out, const hd_json *v)
+void hd_jsonw_number(hd_buf *out, hd_str text)
+{
+    add_number(out, text, HD_NUMBERS_PYTHON);
+}
+
+static void add_scalar(hd_buf *out, const hd_json *v, hd_jsonw_numbers numbers)
 {
     switch (v->kind) {
     case HD_JSON_NULL: hd_buf_addz(out, "null"); break;
     case HD_JSON_BOOL: hd_buf_addz(out, v->truth ? "true" : "false"); break;
-    case HD_JSON_NUMBER: hd_jsonw_number(out, v->text); break;
+    case HD_JSON_NUMBER: add_number(out, v->text, numbers); break;
     case HD_JSON_STRING: hd_jsonw_str(out, v->text); break;
     case HD_JSON_ARRAY: hd_buf_addz(out, "[]"); break;
     case HD_JSON_OBJECT: hd_buf_addz(out, "{}"); break;
@@ -179,7 +199,7 @@ static void add_scalar(hd_buf *out, const hd_json *v)
 }
 
 /* Walks with the parent links instead of recursion: the depth of a tree is its reader's choice. */
-void hd_jsonw_value(hd_buf *out, const hd_json *value)
+void hd_jsonw_value_as(hd_buf *out, const hd_json *value, hd_jsonw_numbers numbers)
 {
     const hd_json *v = value;
     for (;;) {
@@ -192,7 +212,7 @@ void hd_jsonw_value(hd_buf *out, const hd_json *value)
             v = v->child;
             continue;
         }
-        add_scalar(out, v);
+        add_scalar(out, v, numbers);
         while (v != value && !v->next) {
             v = v->parent;
             hd_buf_addc(out, v->kind == HD_JSON_OBJECT ? '}' : ']');
@@ -201,4 +221,9 @@ void hd_jsonw_value(hd_buf *out, const hd_json *value)
         hd_buf_addz(out, ", ");
         v = v->next;
     }
+}
+
+void hd_jsonw_value(hd_buf *out, const hd_json *value)
+{
+    hd_jsonw_value_as(out, value, HD_NUMBERS_PYTHON);
 }

@@ -21,4 +21,15 @@ void hd_jsonw_f64(hd_buf *out, double x);
 /** A whole tree, one line. */
 void hd_jsonw_value(hd_buf *out, const hd_json *value);
 
+/** How numbers are spelled. DeepSeek's service reads integers beyond 64 bits as floats (-0 too);
+ *  and its V4 encoder writes small floats as JavaScript does: 0.00001, 1e-7. */
+typedef enum hd_jsonw_numbers {
+    HD_NUMBERS_PYTHON,
+    HD_NUMBERS_SERVICE,
+    HD_NUMBERS_SERVICE_V4
+} hd_jsonw_numbers;
+
+/** As hd_jsonw_value, with numbers in a given spelling. */
+void hd_jsonw_value_as(hd_buf *out, const hd_json *value, hd_jsonw_numbers numbers);
+
 #endif

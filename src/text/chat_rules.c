@@ -24,6 +24,12 @@
 #define SCALE_HEAD "Reasoning Effort: "
 #define SCALE_TAIL " (range 1-100, the higher the value, the more thorough the reasoning)\n\n"
 
+#define FORMAT_HEAD                                                                                \
+    "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n"
+#define V4_JSON_TEXT                                                                               \
+    "You are a helpful assistant designed to output JSON.\n## Response Format:\n\n"                \
+    "Reply with JSON object ONLY."
+
 static const hd_chat_effort april_efforts[] = {{"high", ""}, {"max", EFFORT_THOROUGH}, {0}};
 static const hd_chat_effort july_efforts[] = {
     {"low", ""}, {"high", EFFORT_THOROUGH}, {"max", EFFORT_BEYOND}, {0}};
@@ -43,7 +49,11 @@ static const hd_chat_rules all_rules[] = {
      .default_prefix = "",
      .falsy_effort_is_default = true,
      .has_developer = true,
-     .names_unknown_parts = true},
+     .names_unknown_parts = true,
+     .service_numbers = HD_NUMBERS_SERVICE_V4,
+     .service_skips_empty = true,
+     .service_skips_line = true,
+     .service_json_text = V4_JSON_TEXT},
     {.version = "v4",
      .release = "april",
      .calls = "tool_calls",
@@ -52,7 +62,11 @@ static const hd_chat_rules all_rules[] = {
      .efforts = april_efforts,
      .default_prefix = "",
      .has_developer = true,
-     .names_unknown_parts = true},
+     .names_unknown_parts = true,
+     .service_numbers = HD_NUMBERS_SERVICE_V4,
+     .service_skips_empty = true,
+     .service_skips_line = true,
+     .service_json_text = V4_JSON_TEXT},
     {.version = "v4.1",
      .calls = " calls",
      .invoke = " invoke",
@@ -65,7 +79,9 @@ static const hd_chat_rules all_rules[] = {
      .has_content_blocks = true,
      .has_images = true,
      .has_namespaces = true,
-     .reads_object_args = true},
+     .reads_object_args = true,
+     .service_numbers = HD_NUMBERS_SERVICE,
+     .service_json_text = FORMAT_HEAD "{\"type\": \"json_object\"}"},
 };
 
 const hd_chat_rules *hd_chat_rules_find(hd_str version, hd_str release)
@@ -103,5 +119,4 @@ const char hd_chat_tools_head[] =
 const char hd_chat_tools_tail[] = "\nYou MUST strictly follow the above defined tool name and "
                                   "parameter schemas to invoke tool calls.\n";
 
-const char hd_chat_format_head[] =
-    "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
+const char hd_chat_format_head[] = FORMAT_HEAD;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "base/jsonw.h"
 #include "base/str.h"
 
 /* Control tokens by spelling; ids come from the tokenizer. U+FF5C and U+2581 inside. */
@@ -48,6 +49,12 @@ typedef struct hd_chat_rules {
     bool has_images;          /* image parts become HD_TOKEN_IMAGE */
     bool has_namespaces;      /* tools and calls may belong to one: ns::name */
     bool reads_object_args;   /* call arguments may be an object, or JSON encoded twice */
+
+    /* What DeepSeek's service prints otherwise than the published encoder. */
+    hd_jsonw_numbers service_numbers;
+    bool service_skips_empty;      /* empty texts among neighbouring user messages */
+    bool service_skips_line;       /* the empty line in a call without parameters */
+    const char *service_json_text; /* for the response format json_object */
 } hd_chat_rules;
 
 /** The rules of a version ("v4", "v4.1"; empty: "v4") and release ("april", "0731"; empty: the

@@ -1,6 +1,8 @@
 /* Writing DSML: see dsml.h. */
 #include "text/dsml.h"
 
+#include <math.h>
+
 #include "base/jsonw.h"
 #include "base/utf8.h"
 
@@ -8,6 +10,7 @@
 #define MAX_SCHEMA_BYTES    ((size_t)256 << 20)
 #define MAX_ARGUMENTS_BYTES ((size_t)1 << 30) /* as a tree, 80 bytes a value */
 #define MAX_ARGUMENTS_DEPTH 900               /* Python's own parser gives up below 1000 */
+#define MAX_SERVICE_DEPTH   127
 
 /* "<" or "</", the DSML token, the name of the tag. */
 static void add_tag(hd_prompt *out, const char *open, const char *name)
@@ -187,11 +190,18 @@ out:
     return status;
 }
 
+void hd_dsml_add_tool_lines(hd_prompt *out, const hd_chat_rules *rules, hd_str lines)
+{
+    add_template(out, rules, hd_chat_tools_head);
+    hd_prompt_add(out, lines);
+    add_template(out, rules, hd_chat_tools_tail);
+}
+
 /* ---- the calls block ---- */
 
 /* One parameter on a line of its own. Strings go in raw, all else as JSON. */
 static hd_status add_parameter(hd_prompt *out, const hd_chat_rules *rules, hd_str name,
-                               const hd_json *value, hd_err *err)
+                               const hd_json *value, hd_jsonw_numbers numbers, hd_err *err)
 {
     bool is_string = value->kind == HD_JSON_STRING;
     add_tag(out, "<", rules->parameter);
@@ -204,7 +214,7 @@ static hd_status add_parameter(hd_prompt *out, const hd_chat_rules *rules, hd_st
     } else {
         hd_buf json;
         hd_buf_init(&json, MAX_SCHEMA_BYTES);
-        hd_jsonw_value(&json, value);
+        hd_jsonw_value_as(&json, value, numbers);
         hd_prompt_add(out, hd_buf_str(&json));
         status = hd_buf_status(&json, "a call's arguments", err);
         hd_buf_deinit(&json);
@@ -248,11 +258,25 @@ static hd_status add_arguments(hd_prompt *out, const hd_chat_rules *rules, const
     hd_arena_init(&arena, MAX_ARGUMENTS_BYTES);
     hd_status status = arguments_object(rules, arguments, &arena, &object, err);
     if (status == HD_OK && !object)
-        status = add_parameter(out, rules, HD_STR("arguments"), arguments, err);
+        status = add_parameter(out, rules, HD_STR("arguments"), arguments, HD_NUMBERS_PYTHON, err);
     for (const hd_json *m = object ? object->child : NULL; m && status == HD_OK; m = m->next)
-        status = add_parameter(out, rules, m->key, m, err);
+        status = add_parameter(out, rules, m->key, m, HD_NUMBERS_PYTHON, err);
     hd_arena_deinit(&arena);
     return status;
+}
+
+static void open_call(hd_prompt *out, const hd_chat_rules *rules, hd_str name)
+{
+    add_tag(out, "<", rules->invoke);
+    hd_prompt_addz(out, " name=\"");
+    hd_prompt_add(out, name);
+    hd_prompt_addz(out, "\">\n");
+}
+
+static void close_call(hd_prompt *out, const hd_chat_rules *rules)
+{
+    add_tag(out, "</", rules->invoke);
+    hd_prompt_addz(out, ">\n");
 }
 
 static hd_status add_call(hd_prompt *out, const hd_chat_rules *rules, const hd_json *call,
@@ -262,16 +286,24 @@ static hd_status add_call(hd_prompt *out, const hd_chat_rules *rules, const hd_j
     HD_TRY(check_function(call, err));
     hd_buf_reset(name);
     HD_TRY(printed_name(rules, call, name, &unused, err));
-    add_tag(out, "<", rules->invoke);
-    hd_prompt_addz(out, " name=\"");
-    hd_prompt_add(out, hd_buf_str(name));
-    hd_prompt_addz(out, "\">\n");
+    open_call(out, rules, hd_buf_str(name));
     size_t before = out->text.len;
     HD_TRY(add_arguments(out, rules, hd_json_get(call, "function"), err));
     if (out->text.len == before) hd_prompt_addz(out, "\n"); /* no parameter: an empty line */
-    add_tag(out, "</", rules->invoke);
-    hd_prompt_addz(out, ">\n");
+    close_call(out, rules);
     return HD_OK;
+}
+
+void hd_dsml_open_calls(hd_prompt *out, const hd_chat_rules *rules)
+{
+    add_tag(out, "<", rules->calls);
+    hd_prompt_addz(out, ">\n");
+}
+
+void hd_dsml_close_calls(hd_prompt *out, const hd_chat_rules *rules)
+{
+    add_tag(out, "</", rules->calls);
+    hd_prompt_addz(out, ">");
 }
 
 hd_status hd_dsml_add_calls(hd_prompt *out, const hd_chat_rules *rules, const hd_json *calls,
@@ -280,12 +312,60 @@ hd_status hd_dsml_add_calls(hd_prompt *out, const hd_chat_rules *rules, const hd
     hd_buf name;
     hd_status status = HD_OK;
     hd_buf_init(&name, MAX_NAME_BYTES);
-    add_tag(out, "<", rules->calls);
-    hd_prompt_addz(out, ">\n");
+    hd_dsml_open_calls(out, rules);
     for (const hd_json *call = calls->child; call && status == HD_OK; call = call->next)
         status = add_call(out, rules, call, &name, err);
-    add_tag(out, "</", rules->calls);
-    hd_prompt_addz(out, ">");
+    hd_dsml_close_calls(out, rules);
     hd_buf_deinit(&name);
+    return status;
+}
+
+/* ---- calls as the service writes them ---- */
+
+/* Whether each number of a tree has a finite value; walks by the parent links. */
+static bool all_finite(const hd_json *root)
+{
+    const hd_json *v = root;
+    for (;;) {
+        double x;
+        if (v->kind == HD_JSON_NUMBER && (!hd_json_number_f64(v->text, &x) || isinf(x)))
+            return false;
+        if (v->child) {
+            v = v->child;
+            continue;
+        }
+        while (v != root && !v->next) v = v->parent;
+        if (v == root) return true;
+        v = v->next;
+    }
+}
+
+static hd_status parse_service_arguments(hd_str text, hd_arena *arena, const hd_json **out,
+                                         hd_err *err)
+{
+    static const hd_json_opts opts = {.max_depth = MAX_SERVICE_DEPTH, .allow_duplicates = true};
+    *out = NULL;
+    hd_status status = hd_json_parse(text, &opts, arena, out, err);
+    bool is_object = status == HD_OK && (*out)->kind == HD_JSON_OBJECT && all_finite(*out);
+    if (!is_object) *out = NULL;
+    return status == HD_E_FORMAT || status == HD_E_LIMIT ? HD_OK : status;
+}
+
+hd_status hd_dsml_add_text_call(hd_prompt *out, const hd_chat_rules *rules, hd_str name,
+                                hd_str arguments, hd_err *err)
+{
+    const hd_json *object, raw = {.kind = HD_JSON_STRING, .text = arguments};
+    hd_jsonw_numbers numbers = rules->service_numbers;
+    hd_arena arena;
+    hd_arena_init(&arena, MAX_ARGUMENTS_BYTES);
+    open_call(out, rules, name);
+    hd_status status = parse_service_arguments(arguments, &arena, &object, err);
+    if (status == HD_OK && !object)
+        status = add_parameter(out, rules, HD_STR("arguments"), &raw, numbers, err);
+    if (object && !object->child && !rules->service_skips_line) hd_prompt_addz(out, "\n");
+    for (const hd_json *m = object ? object->child : NULL; m && status == HD_OK; m = m->next)
+        status = add_parameter(out, rules, m->key, m, numbers, err);
+    close_call(out, rules);
+    hd_arena_deinit(&arena);
     return status;
 }
