@@ -169,13 +169,17 @@ static hd_status constrain(hd_engine *e, hd_slot *s, const hd_submit *q, hd_err 
 {
     const hd_constraint *c = q->constraint;
     if (!c) return HD_OK;
-    if (q->output == HD_OUTPUT_CHAT && q->answer.start == HD_OUT_START_CALLS)
-        HD_FAIL(err, HD_E_UNSUPPORTED, "the prompt has begun the calls: nothing can be enforced");
+    bool in_block = q->output == HD_OUTPUT_CHAT && q->answer.start == HD_OUT_START_CALLS;
+    if (in_block && (c->kind != HD_GRAMMAR_TOOLS ||
+                     (c->choice != HD_TOOLS_REQUIRED && c->choice != HD_TOOLS_NAMED)))
+        HD_FAIL(err, HD_E_UNSUPPORTED,
+                "the prompt has begun the calls: only that they come can be enforced");
     hd_grammar_source source = {.kind = c->kind,
                                 .text = {c->text, c->len},
                                 .strict = c->is_strict != 0,
                                 .any_order = c->has_any_order != 0,
                                 .one_call = c->one_call != 0,
+                                .in_block = in_block,
                                 .rules = hd_chat_rules_find(HD_STR("v4"), HD_STR("")),
                                 .choice = c->choice,
                                 .tool_name = hd_str_from(c->tool_name ? c->tool_name : ""),

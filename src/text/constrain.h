@@ -46,6 +46,7 @@ typedef struct hd_grammar_source {
     bool any_order;  /* members of objects in any order; tools: always */
     bool thinks;     /* free reasoning and </think> come first */
     bool one_call;   /* tools: at most one call in the block */
+    bool in_block;   /* tools: the tag that opens the block was written already */
     bool is_textual; /* no end-of-sentence token is asked for: the end of the text is the end */
     const hd_chat_rules *rules; /* tools: how tags are spelled */
     hd_tool_choice choice;

@@ -62,8 +62,9 @@ void hd_grammar_cache_destroy(hd_grammar_cache *c)
 /* Everything that a grammar depends on. */
 static void make_key(const hd_grammar_source *s, hd_buf *key)
 {
-    hd_buf_addf(key, "%d %d%d%d%d%d %d %p %zu ", s->kind, s->strict, s->any_order, s->thinks,
-                s->one_call, s->is_textual, s->choice, (const void *)s->rules, s->tool_name.len);
+    hd_buf_addf(key, "%d %d%d%d%d%d%d %d %p %zu ", s->kind, s->strict, s->any_order, s->thinks,
+                s->one_call, s->in_block, s->is_textual, s->choice, (const void *)s->rules,
+                s->tool_name.len);
     hd_buf_add_str(key, s->tool_name);
     hd_buf_add_str(key, s->text);
 }

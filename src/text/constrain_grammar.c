@@ -57,7 +57,7 @@ static uint32_t define_root(hd_cc *cc, const hd_grammar_source *src, hd_use body
     if (is_free) hd_cc_call_to(cc, at, end, (hd_use){cc->rules.until_eos, 0});
     if (is_tools && src->choice == HD_TOOLS_AUTO)
         at = hd_cc_call(cc, at, (hd_use){cc->rules.until_dsml, 0});
-    else if (is_tools && !is_free)
+    else if (is_tools && !is_free && !src->in_block)
         at = hd_cc_token(cc, hd_cc_textz(cc, at, "\n\n<"), cc->ids.dsml, 0);
     if (!is_tools || src->choice != HD_TOOLS_NONE) hd_cc_call_to(cc, at, done, body);
     if (src->is_textual || cc->ids.eos < 0) hd_cc_empty(cc, done, end);

@@ -254,11 +254,13 @@ static void add_tool(block *b, const hd_json *item, tool *t)
 
 /* ---- the block ---- */
 
-/* From behind the first DSML token to behind the block: all calls. */
+/* From behind the first DSML token, or from behind its tag, to behind the block: all calls. */
 static void draw_block(block *b, const tool *t, size_t n, uint32_t from, uint32_t to)
 {
     hd_cc *cc = b->cc;
-    uint32_t at = hd_cc_textz(cc, hd_cc_textz(cc, from, b->rules->calls), ">\n<");
+    uint32_t at = from;
+    if (!b->source->in_block) at = hd_cc_textz(cc, hd_cc_textz(cc, at, b->rules->calls), ">\n");
+    at = hd_cc_byte(cc, at, '<', 0);
     uint32_t invoke = hd_cc_node(cc), end = hd_cc_node(cc);
     hd_cc_token_to(cc, at, invoke, cc->ids.dsml, 0);
     uint32_t name = hd_cc_textz(cc, hd_cc_textz(cc, invoke, b->rules->invoke), " name=\"");

@@ -138,6 +138,13 @@ static void modes(void **state)
                                     " invoke>\n</" D " calls>" EOS,
                                     CONSTRAIN_COMPLETE},
                                    {OPEN CALL("read_all", "\n") CLOSE, 1}};
+    static const row begun[] = {
+        {CALL("read_all", "\n") CLOSE, CONSTRAIN_COMPLETE},
+        {CALL("read_all", "\n") CALL("read_all", "") CLOSE, CONSTRAIN_COMPLETE},
+        {OPEN, 1},
+        {CLOSE, 1},
+        {"a", 1},
+        {EOS, 1}};
     hd_grammar_source source = tools_source(tools, HD_TOOLS_NAMED);
     check_rows(&source, named, HD_COUNT(named));
     source.choice = HD_TOOLS_AUTO;
@@ -148,6 +155,9 @@ static void modes(void **state)
     source.one_call = true;
     check_rows(&source, once, HD_COUNT(once));
     source.one_call = false;
+    source.in_block = true;
+    check_rows(&source, begun, HD_COUNT(begun));
+    source.in_block = false;
     source.thinks = true;
     check_rows(&source, thinks, HD_COUNT(thinks));
     source.thinks = false;

@@ -122,6 +122,41 @@ static void doubles_round_trip_and_are_shortest(void **state)
     for (int e = -1074; e < 1024; e++) check_shortest(ldexp(1.0, e));
 }
 
+/* What DeepSeek's service prints for the same tokens, V4.1 and V4. */
+static void numbers_of_the_service(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {
+        {"-0", "-0.0", "-0.0"},
+        {"0", "0", "0"},
+        {"-7", "-7", "-7"},
+        {"18446744073709551615", "18446744073709551615", "18446744073709551615"},
+        {"18446744073709551616", "1.8446744073709552e+19", "1.8446744073709552e+19"},
+        {"-9223372036854775808", "-9223372036854775808", "-9223372036854775808"},
+        {"-9223372036854775809", "-9.223372036854776e+18", "-9.223372036854776e+18"},
+        {"123456789012345678901", "1.2345678901234568e+20", "1.2345678901234568e+20"},
+        {"1e16", "1e+16", "1e+16"},
+        {"0.0001", "0.0001", "0.0001"},
+        {"1e-5", "1e-05", "0.00001"},
+        {"1.5e-5", "1.5e-05", "0.000015"},
+        {"9.99e-6", "9.99e-06", "9.99e-6"},
+        {"1e-7", "1e-07", "1e-7"},
+        {"1.25e-10", "1.25e-10", "1.25e-10"},
+        {"5e-324", "5e-324", "5e-324"}};
+    hd_buf got;
+    hd_buf_init(&got, 4096);
+    for (size_t i = 0; i < HD_COUNT(rows); i++) {
+        const hd_json token = {.kind = HD_JSON_NUMBER, .text = hd_str_from(rows[i][0])};
+        hd_buf_reset(&got);
+        hd_jsonw_value_as(&got, &token, HD_NUMBERS_SERVICE);
+        assert_string_equal(got.ptr, rows[i][1]);
+        hd_buf_reset(&got);
+        hd_jsonw_value_as(&got, &token, HD_NUMBERS_SERVICE_V4);
+        assert_string_equal(got.ptr, rows[i][2]);
+    }
+    hd_buf_deinit(&got);
+}
+
 static void number_tokens_print_as_python_prints_them(void **state)
 {
     (void)state;
@@ -209,6 +244,7 @@ int main(void)
         cmocka_unit_test(doubles_print_as_python_repr),
         cmocka_unit_test(doubles_round_trip_and_are_shortest),
         cmocka_unit_test(number_tokens_print_as_python_prints_them),
+        cmocka_unit_test(numbers_of_the_service),
         cmocka_unit_test(trees_print_on_one_line),
         cmocka_unit_test(a_deep_tree_uses_no_stack),
         cmocka_unit_test(memory_out_fails_the_buffer),
