@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "support/recipe.h"
 #include "support/vectors.h"
 #include "text/outparse.h"
 #include "text/parse_strict.h"
@@ -96,17 +97,6 @@ static void v41_strict(void **state)
 
 /* ---- forgiving ---- */
 
-/* Rows that hadal reads otherwise than the service, and the arguments it gives (NULL: no call). The
- * reasons are in docs/text.md. */
-static const struct {
-    const char *id, *arguments;
-} decided[] = {
-    {"call_missing_string_attr", "{}"},
-    {"call_string_True", "{}"},
-    {"call_invoke_spaces", "{\"a\": \"1\"}"},
-    {"call_key_quote", "{\"a\\\"b\": \"1\"}"},
-};
-
 typedef struct answer {
     hd_buf reasoning, content, name, arguments; /* of all calls, each ended by a line feed */
     hd_finish finish;
@@ -114,8 +104,9 @@ typedef struct answer {
     bool is_finished;
 } answer;
 
-static void take_events(hd_outparse *p, answer *a)
+static void take_events(hd_outparse *p, void *ctx)
 {
+    answer *a = ctx;
     hd_out_event e;
     while (hd_outparse_next(p, &e)) {
         assert_false(a->is_finished);
@@ -140,77 +131,6 @@ static void take_events(hd_outparse *p, answer *a)
             break;
         }
     }
-}
-
-/* Text with control tokens spelled in it, `step` bytes at a time. */
-static void feed(hd_outparse *p, hd_str text, size_t step, answer *a)
-{
-    static const struct {
-        const char *spelling;
-        hd_out_mark mark;
-    } marks[] = {{"</think>", HD_OUT_MARK_END_THINK}, {"｜DSML｜", HD_OUT_MARK_DSML}};
-    while (text.len) {
-        size_t n = text.len, skip = 0;
-        hd_out_mark mark = HD_OUT_MARK_DSML;
-        for (size_t i = 0; i < HD_COUNT(marks); i++) {
-            size_t at = hd_str_find(text, hd_str_from(marks[i].spelling), 0);
-            if (at >= n) continue;
-            n = at;
-            mark = marks[i].mark;
-            skip = strlen(marks[i].spelling);
-        }
-        for (size_t i = 0; i < n; i += step) {
-            size_t len = n - i < step ? n - i : step;
-            assert_int_equal(hd_outparse_push_text(p, (hd_str){text.ptr + i, len}, NULL), HD_OK);
-            take_events(p, a);
-        }
-        if (skip) {
-            assert_int_equal(hd_outparse_push_mark(p, mark, NULL), HD_OK);
-            take_events(p, a);
-        }
-        text = hd_str_skip(text, n + skip);
-    }
-}
-
-/* The same by ids: the text encoded with its control tokens. */
-static void feed_ids(hd_outparse *p, hd_tokenizer *tokenizer, hd_str text, answer *a)
-{
-    hd_ids ids;
-    hd_ids_init(&ids, 1 << 20);
-    assert_int_equal(hd_tokenizer_encode_ids(tokenizer, text, 0, &ids, NULL), HD_OK);
-    for (size_t i = 0; i < ids.len; i++) {
-        assert_int_equal(hd_outparse_push(p, ids.ptr[i], NULL), HD_OK);
-        take_events(p, a);
-    }
-    hd_ids_deinit(&ids);
-}
-
-/* @param tokenizer NULL for a parser of text. */
-static hd_outparse *make_parser(const hd_json *row, hd_tokenizer *tokenizer)
-{
-    const hd_json *request = hd_json_get(row, "request");
-    const hd_json *stop = hd_json_get(request, "stop"),
-                  *choice = hd_json_get(request, "tool_choice");
-    hd_str thinking = hd_json_get(hd_json_get(request, "thinking"), "type")->text;
-    char stops[4][32] = {0};
-    const char *stop_list[4];
-    hd_outparse_opts opts = {.has_tools = hd_json_get(request, "tools") != NULL,
-                             .stops = stop_list};
-    if (hd_str_eqz(thinking, "enabled")) opts.start = HD_OUT_START_REASONING;
-    if (choice && hd_str_eqz(choice->text, "required")) opts.start = HD_OUT_START_CALLS;
-    for (const hd_json *m = hd_json_get(request, "messages")->child; m; m = m->next)
-        if (hd_json_get(m, "prefix")) opts.is_continuation = 1;
-    for (const hd_json *s = stop ? stop->child : NULL; s; s = s->next) {
-        assert_true(opts.n_stops < 4 && s->text.len < 32);
-        memcpy(stops[opts.n_stops], s->text.ptr, s->text.len);
-        stop_list[opts.n_stops] = stops[opts.n_stops];
-        opts.n_stops++;
-    }
-    hd_outparse *p;
-    assert_int_equal(tokenizer ? hd_outparse_create(tokenizer, &opts, &p, NULL)
-                               : hd_outparse_create_textual(&opts, &p, NULL),
-                     HD_OK);
-    return p;
 }
 
 /* The names or arguments of all calls, each followed by a line feed but the last arguments. */
@@ -265,13 +185,6 @@ static bool same_answer(hd_str id, const hd_json *expected, const answer *got, c
     return same && got->is_finished;
 }
 
-static hd_finish finish_of(const hd_json *row)
-{
-    hd_str finish = hd_json_get(row, "finish")->text;
-    if (hd_str_eqz(finish, "Length")) return HD_FINISH_LENGTH;
-    return hd_str_eqz(finish, "ContentFilter") ? HD_FINISH_FILTER : HD_FINISH_STOP;
-}
-
 /* As text in steps of several lengths, and as ids. */
 static bool check_steps(const tally *t, const hd_json *row, const char *decision)
 {
@@ -282,13 +195,8 @@ static bool check_steps(const tally *t, const hd_json *row, const char *decision
         hd_buf *bufs[] = {&a.reasoning, &a.content, &a.name, &a.arguments};
         for (size_t k = 0; k < HD_COUNT(bufs); k++) hd_buf_init(bufs[k], 1 << 20);
         if (!steps[i] && !t->tokenizer) break;
-        hd_outparse *p = make_parser(row, steps[i] ? NULL : t->tokenizer);
-        if (steps[i])
-            feed(p, hd_json_get(row, "text")->text, steps[i], &a);
-        else
-            feed_ids(p, t->tokenizer, hd_json_get(row, "text")->text, &a);
-        assert_int_equal(hd_outparse_finish(p, finish_of(row), NULL), HD_OK);
-        take_events(p, &a);
+        hd_outparse *p = recipe_parser(row, steps[i] ? NULL : t->tokenizer);
+        recipe_feed(row, p, steps[i], t->tokenizer, take_events, &a);
         same =
             same_answer(hd_json_get(row, "id")->text, hd_json_get(row, "expected"), &a, decision);
         hd_outparse_destroy(p);
@@ -300,10 +208,7 @@ static bool check_steps(const tally *t, const hd_json *row, const char *decision
 static void check_stream(const hd_json *row, void *ctx)
 {
     tally *t = ctx;
-    hd_str id = hd_json_get(row, "id")->text;
-    const char *decision = NULL;
-    for (size_t i = 0; i < HD_COUNT(decided); i++)
-        if (hd_str_ends(id, hd_str_from(decided[i].id))) decision = decided[i].arguments;
+    const char *decision = recipe_decision(row);
     if (!check_steps(t, row, decision))
         t->n_wrong++;
     else if (decision)

@@ -57,10 +57,11 @@ static int64_t get_number(const hd_json *object, const char *key)
 
 static const hd_json *parse(hd_str text, hd_arena *arena)
 {
+    static const hd_json_opts opts = {.allow_duplicates = true}; /* a model may repeat arguments */
     const hd_json *tree = NULL;
     hd_err err = {0};
     assert_true(hd_utf8_valid(text));
-    if (hd_json_parse(text, NULL, arena, &tree, &err) != HD_OK)
+    if (hd_json_parse(text, &opts, arena, &tree, &err) != HD_OK)
         fail_msg("%s: %.*s", err.text, HD_STR_ARG(text));
     return tree;
 }
