@@ -2,7 +2,7 @@
 # On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check asan tsan matrix soak cross fuzz cover bench oracle api install clean help setup
+.PHONY: all demo test check asan tsan matrix soak cross fuzz cover bench oracle page api install clean help setup
 
 BUILD  := build
 T      ?= 60
@@ -72,6 +72,10 @@ bench: ## speed of ops, tokenizer and a synthetic model
 	@tools/setup.sh test
 	@$(call cmake,release)
 	@tools/bench.sh
+
+page: ## the web page in headless Chromium; screenshots in build/page
+	@tools/setup.sh page
+	@HADAL_REQUIRE=chromium python3 tests/page/test_page.py $(BUILD)/page
 
 oracle: ## compare with the PyPI packages tokenizers and deepseek-recipe
 	@tools/setup.sh oracle

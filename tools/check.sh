@@ -30,7 +30,8 @@ format() {
 }
 
 spelling() {
-    git ls-files -z -- '*.c' '*.h' '*.md' '*.py' '*.sh' '*.txt' '*.in' Makefile |
+    git ls-files -z -- '*.c' '*.h' '*.md' '*.py' '*.sh' '*.txt' '*.in' \
+        '*.html' '*.css' '*.js' '*.cmake' Makefile |
         xargs -0 -r codespell --ignore-words tools/spelling.txt
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what a target needs on Debian 12, and say so. Does nothing when all of it is there.
-#   tools/setup.sh build | test | check | cross | fuzz | cover | oracle | api
+#   tools/setup.sh build | test | check | cross | fuzz | cover | oracle | api | page
 # HADAL_SETUP=off skips it (for machines that are set up in another way).
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,6 +15,7 @@ check) want="clang-format-19 codespell shellcheck python3" ;;
 fuzz) want="$build clang-19 libclang-rt-19-dev llvm-19" ;;
 cover) want="$build libcmocka-dev libpcre2-dev gcovr" ;;
 oracle | api) want="$build python3-venv" ;;
+page) want="python3 chromium-headless-shell fonts-inter" ;;
 *) echo "tools/setup.sh: no set of packages '$1'" >&2; exit 2 ;;
 esac
 

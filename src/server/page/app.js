@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import * as chat from './chat.js';
-import { $, announce, ask, toast } from './dom.js';
+import { $, announce, answer, ask, toast } from './dom.js';
 import { parseTools } from './request.js';
 import * as stats from './stats.js';
 import * as store from './store.js';
@@ -120,11 +120,11 @@ async function openSettings() {
 async function deleteAll() {
   $('confirm-title').textContent = 'Delete all conversations?';
   if (!await ask($('confirm'))) return;
-  $('settings').close();
-  chat.stop();
+  answer($('settings'), false);
+  chat.stopAll();
   store.removeAll();
+  chat.close();
   newChat();
-  chat.showList();
 }
 
 function wireSettings() {
@@ -143,13 +143,19 @@ function wireDialogs() {
     dialog.querySelector('form').addEventListener('submit', (event) => {
       event.preventDefault();
       if (dialog.id === 'settings' && checkTools()) $('s-tools').focus();
-      else dialog.close('ok');
+      else answer(dialog, true);
     });
     for (const button of dialog.querySelectorAll('[data-close]')) {
-      button.addEventListener('click', () => dialog.close());
+      button.addEventListener('click', () => answer(dialog, false));
     }
-    dialog.addEventListener('click', (event) => {
-      if (event.target === dialog) dialog.close(); // outside of it
+    dialog.addEventListener('pointerdown', (event) => {
+      const r = dialog.getBoundingClientRect();
+      const isInside = event.clientX >= r.left && event.clientX <= r.right &&
+        event.clientY >= r.top && event.clientY <= r.bottom;
+      if (!isInside && event.target === dialog) answer(dialog, false);
+    });
+    dialog.addEventListener('close', () => { // by Escape
+      if (!dialog.open) answer(dialog, false);
     });
   }
 }
@@ -163,6 +169,12 @@ function wireKeys() {
   });
 }
 
+// Not by its address: the part behind # says which view is open.
+function skip(event) {
+  event.preventDefault();
+  $(document.body.dataset.view === 'server' ? 'server-title' : 'prompt').focus();
+}
+
 store.load();
 chat.wire();
 stats.wire(chat.askKey);
@@ -170,6 +182,7 @@ wireSettings();
 wireDialogs();
 wireKeys();
 $('new-chat').addEventListener('click', newChat);
+$('skip').addEventListener('click', skip);
 $('menu').addEventListener('click', () => showDrawer(!document.body.classList.contains('drawer')));
 $('shade').addEventListener('click', () => showDrawer(false));
 $('open-theme').addEventListener('click', nextTheme);
@@ -177,6 +190,7 @@ isNarrow.addEventListener('change', () => showDrawer(false));
 document.addEventListener('visibilitychange', () => stats.watch(location.hash === '#server'));
 window.addEventListener('hashchange', route);
 showTheme();
+chat.open(null); // whatever view comes first
 route();
 chat.loadModels();
 if (!isNarrow.matches && location.hash !== '#server') $('prompt').focus();

@@ -9,12 +9,15 @@ const BOTTOM = 20;
 const TOP = 8;
 const GAP_MS = 4000; // no line is drawn across a longer gap
 const ROW_MS = 15000; // one row of the table
+const SPANS_MS = [60000, 300000]; // what is drawn: the shortest that holds all samples
 
-// The smallest of 1, 2, 5 · 10^n that is not below x.
-function niceTop(x) {
+// A round number that is not below x; halves of whole ones are whole too.
+function niceTop(x, isWhole) {
+  if (isWhole && x <= 2) return 2;
   if (!(x > 0)) return 1;
   const unit = 10 ** Math.floor(Math.log10(x));
-  return [1, 2, 5, 10].map((f) => f * unit).find((top) => top >= x * 0.999);
+  const steps = isWhole ? [2, 4, 6, 8, 10] : [1, 2, 4, 6, 8, 10];
+  return steps.map((f) => f * unit).find((top) => top >= x * 0.999);
 }
 
 function ago(ms) {
@@ -22,7 +25,7 @@ function ago(ms) {
   return s < 60 ? s + ' s ago' : Math.floor(s / 60) + ' min ' + String(s % 60).padStart(2, '0') + ' s ago';
 }
 
-// options: {title, unit, series: [name, …] (at most two), spanMs, isWhole}.
+// options: {title, unit, series: [name, …] (at most two), say: values -> words, isWhole}.
 // A sample is {t: ms, values: [number or null, …]}.
 export class LineChart {
   constructor(options) {
@@ -60,17 +63,18 @@ export class LineChart {
 
   words(sample) {
     if (!sample || !sample.values.some(isNumber)) return '–';
-    return sample.values.map(number).join(' / ') + ' ' + this.options.unit;
+    return this.options.say(...sample.values.map(number));
   }
 
   draw() {
     const width = this.svg.clientWidth;
-    const { spanMs, series } = this.options;
-    const last = this.samples.at(-1);
-    const now = last ? last.t : 0;
+    const { series, isWhole } = this.options;
+    const now = this.samples.length ? this.samples.at(-1).t : 0;
+    const age = this.samples.length ? now - this.samples[0].t : 0;
+    const spanMs = SPANS_MS.find((span) => age <= span) || SPANS_MS.at(-1);
     const seen = this.samples.filter((s) => now - s.t <= spanMs);
     const most = Math.max(0, ...seen.flatMap((s) => s.values.filter(isNumber)));
-    const top = Math.max(niceTop(most), this.options.isWhole ? 2 : 0);
+    const top = niceTop(most, isWhole);
     const scale = {
       x: (t) => LEFT + (width - LEFT - 2) * (1 - (now - t) / spanMs),
       y: (v) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - v / top),
@@ -79,7 +83,7 @@ export class LineChart {
     if (width < 2 * LEFT) return;
     this.svg.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
     const lines = series.flatMap((_, i) => this.line(seen, i, scale));
-    this.svg.replaceChildren(...this.axes(width, top, scale), ...lines,
+    this.svg.replaceChildren(...this.axes(width, top, spanMs, scale), ...lines,
       ...this.marker(seen, scale));
   }
 
@@ -97,11 +101,11 @@ export class LineChart {
     return [svg('path', { class: 'pointer', d: `M${x} ${TOP}V${HEIGHT - BOTTOM}` })];
   }
 
-  axes(width, top, scale) {
+  axes(width, top, spanMs, scale) {
     const nodes = [0, top / 2, top].flatMap((v) => [
       svg('path', { class: 'grid', d: `M${LEFT} ${scale.y(v)}H${width}` }),
       svg('text', { x: LEFT - 8, y: scale.y(v) + 4, 'text-anchor': 'end' }, number(v))]);
-    const minutes = Math.round(this.options.spanMs / 60000);
+    const minutes = Math.round(spanMs / 60000);
     nodes.push(svg('text', { x: LEFT, y: HEIGHT - 4 }, minutes + ' min ago'),
       svg('text', { x: width - 2, y: HEIGHT - 4, 'text-anchor': 'end' }, 'now'));
     return nodes;

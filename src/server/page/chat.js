@@ -12,6 +12,8 @@ const SAVE_MS = 2000;
 const SUGGESTIONS = ['What is 4718 + 2963?', 'Why is the deep sea dark?',
   'Write a C function that counts the characters of a UTF-8 string.'];
 
+const isTouch = matchMedia('(pointer: coarse)'); // there, focus brings up a keyboard
+
 let current = null; // the conversation that is open
 let modelList = [];
 let answers = []; // AnswerView of each message of the assistant, in order
@@ -43,6 +45,11 @@ export function open(id) {
   showSettings();
   showMessages();
   showList();
+}
+
+// Forget what is open, for it was deleted.
+export function close() {
+  current = null;
 }
 
 // ---- messages ----
@@ -145,10 +152,12 @@ async function run(added) {
   isFollowing = true;
   showMessages();
   showList();
-  $('prompt').focus();
+  if (!isTouch.matches) $('prompt').focus();
   announce('The model answers.');
   const clock = setInterval(() => redraw(conversation), 1000);
-  const keep = setInterval(() => store.save(conversation, false), SAVE_MS);
+  const keep = setInterval(() => {
+    if (store.get(conversation.id)) store.save(conversation, false);
+  }, SAVE_MS);
   try {
     for await (const chunk of api.complete(request, active.abort.signal)) {
       takeChunk(message, chunk, performance.now() - active.begin);
@@ -158,6 +167,7 @@ async function run(added) {
   } catch (error) {
     fail(message, error);
   }
+  message.calls = message.calls.filter(Boolean);
   clearInterval(clock);
   clearInterval(keep);
   finish(conversation, active);
@@ -194,7 +204,7 @@ async function finish(conversation, active) {
 function summary(message) {
   if (message.error) return 'Error: ' + message.error;
   if (message.stopped) return 'Stopped.';
-  const calls = message.calls.filter(Boolean).map((c) => c.name);
+  const calls = message.calls.map((c) => c.name);
   if (calls.length) return 'The model calls ' + calls.join(', ') + ' and waits for the result.';
   return 'The answer is complete, ' + message.content.split(/\s+/).length + ' words.';
 }
@@ -214,6 +224,10 @@ export function stop() {
   const active = runs.get(current.id);
   if (active) active.abort.abort();
   return Boolean(active);
+}
+
+export function stopAll() {
+  for (const active of runs.values()) active.abort.abort();
 }
 
 // ---- settings of the open conversation ----
@@ -246,24 +260,39 @@ function showModels() {
   showContext();
 }
 
-export async function askKey() {
-  const isGiven = await ask($('key'));
-  const key = $('key-text').value.trim();
-  $('key-text').value = '';
-  if (!isGiven || !key) return false;
-  api.setApiKey(key);
-  await loadModels();
-  return true;
+// Ask for a key until the server takes one; false when the user gives up.
+async function askForKey() {
+  for (;;) {
+    const isGiven = await ask($('key'));
+    const key = $('key-text').value.trim();
+    $('key-text').value = '';
+    if (!isGiven || !key) return false;
+    api.setApiKey(key);
+    if (await tryModels() !== 401) return true;
+  }
 }
 
-export async function loadModels() {
+// Chat and live view may both want one: they are answered by the same dialog.
+let asking = null;
+export function askKey() {
+  asking ??= askForKey().finally(() => { asking = null; });
+  return asking;
+}
+
+// Returns 401 when a key is needed.
+async function tryModels() {
   try {
     modelList = await api.models();
   } catch (error) {
-    if (error.status === 401 && !$('key').open) return askKey();
+    if (error.status === 401) return 401;
     toast(error.message);
   }
   showModels();
+  return 200;
+}
+
+export async function loadModels() {
+  if (await tryModels() === 401) await askKey();
 }
 
 // ---- wiring ----
@@ -284,7 +313,6 @@ function fit() {
 }
 
 function wireComposer() {
-  const isTouch = matchMedia('(pointer: coarse)');
   $('composer').addEventListener('submit', (event) => {
     event.preventDefault();
     send();
@@ -337,12 +365,25 @@ async function deleteChat() {
   if (!await ask($('confirm'))) return;
   stop();
   store.remove(current.id);
+  close();
   location.hash = '#chat';
   open(null);
   $('prompt').focus();
 }
 
+// Another tab has changed what is kept.
+function follow(event) {
+  const id = store.refresh(event.key, runs);
+  if (!id) return;
+  if (id === current.id && store.get(id)) {
+    current = store.get(id);
+    showMessages();
+  }
+  showList();
+}
+
 export function wire() {
+  window.addEventListener('storage', follow);
   wireComposer();
   wireScroller();
   $('rename-chat').addEventListener('click', renameChat);

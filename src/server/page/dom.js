@@ -52,13 +52,20 @@ export function toast(text) {
   toastTimer = setTimeout(() => { node.hidden = true; }, 5000);
 }
 
-// Opens a <dialog>; resolves to true when its form is sent, false when it is dismissed.
+// Opens a <dialog>; resolves to true when its form is sent, false when it is dismissed. Resolved
+// at once, not by the event `close`, which comes later: the dialog may be open again by then.
+const waiting = new Map(); // dialog -> resolve
+
 export function ask(dialog) {
-  return new Promise((resolve) => {
-    dialog.returnValue = '';
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'ok'), { once: true });
-    dialog.showModal();
-  });
+  dialog.showModal();
+  return new Promise((resolve) => { waiting.set(dialog, resolve); });
+}
+
+export function answer(dialog, isSent) {
+  const resolve = waiting.get(dialog);
+  waiting.delete(dialog);
+  if (dialog.open) dialog.close();
+  if (resolve) resolve(isSent);
 }
 
 // navigator.clipboard is there on https and localhost only; on plain http a selection is copied.
@@ -103,7 +110,7 @@ export function duration(ms) {
   if (!isNumber(ms)) return '–';
   if (ms < 1000) return number(Math.round(ms)) + ' ms';
   const s = ms / 1000;
-  if (s < 60) return number(s) + ' s';
+  if (s < 60) return number(Math.round(10 * s) / 10) + ' s';
   const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
   let rest = Math.floor(s);
   const words = [];

@@ -39,6 +39,8 @@ function pretty(json) {
   try { return JSON.stringify(JSON.parse(json), null, 2); } catch { return json; }
 }
 
+const wholeSeconds = (ms) => duration(Math.floor(ms / 1000) * 1000);
+
 // hooks: {again()}: a new answer in place of this one; {results(list)}: what the calls returned.
 export class AnswerView {
   constructor(message, hooks) {
@@ -68,7 +70,7 @@ export class AnswerView {
     const hasBegun = m.reasoning || m.content || m.calls.length;
     this.waiting.hidden = !isRunning || Boolean(hasBegun);
     this.waiting.lastChild.data = elapsedMs < 2000 ? 'Waiting for the first token'
-      : 'Waiting for the first token, ' + duration(Math.floor(elapsedMs / 1000) * 1000);
+      : 'Waiting for the first token, ' + wholeSeconds(elapsedMs);
     this.end.replaceChildren(...(isRunning ? [] : this.endNodes(isLast)));
   }
 
@@ -85,13 +87,15 @@ export class AnswerView {
     const isThinking = isRunning && m.thoughtMs === undefined;
     this.reasoning.classList.toggle('live', isThinking);
     const ms = m.thoughtMs ?? (isRunning ? elapsedMs : m.lastMs) - m.firstMs;
-    const seconds = duration(isThinking ? Math.floor(ms / 1000) * 1000 : ms);
-    this.summary.textContent = isThinking ? (ms < 1000 ? 'Thinking' : 'Thinking, ' + seconds)
-      : 'Thought for ' + seconds;
+    if (isThinking) {
+      this.summary.textContent = ms < 1000 ? 'Thinking' : 'Thinking, ' + wholeSeconds(ms);
+    } else {
+      this.summary.textContent = ms < 100 ? 'Thought briefly' : 'Thought for ' + duration(ms);
+    }
   }
 
   updateCalls(isRunning, results, isLast) {
-    const calls = this.message.calls.filter(Boolean);
+    const calls = this.message.calls.filter(Boolean); // those that have begun
     const open = isRunning ? [] : calls.filter((c) => !results.has(c.id));
     const state = JSON.stringify([calls, isRunning, isLast, [...results]]);
     if (state === this.callState) return; // a form that is being filled in must stay

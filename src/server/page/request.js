@@ -21,6 +21,7 @@ function wireMessage(m) {
   return out;
 }
 
+const MAX_CALLS = 128;
 const SETTINGS = { temperature: Number, top_p: Number, max_tokens: Number, seed: Number };
 
 export function requestOf(conversation) {
@@ -85,12 +86,15 @@ export function takeChunk(message, chunk, ms) {
 }
 
 function takeCall(message, part) {
+  if (!(part.index >= 0 && part.index < MAX_CALLS)) return;
   const call = message.calls[part.index] ??= { id: '', name: '', args: '' };
   if (part.id) call.id = part.id;
   const f = part.function || {};
   if (f.name) call.name += f.name;
   if (f.arguments) call.args += f.arguments;
 }
+
+const MIN_TIMED_MS = 200; // over less, what arrives together says nothing about speed
 
 // The numbers under an answer: [short text, …].
 export function usageFacts(message, { number, duration }) {
@@ -99,7 +103,7 @@ export function usageFacts(message, { number, duration }) {
   if (u) {
     facts.push(number(u.completion_tokens) + ' tokens');
     const ms = message.lastMs - message.firstMs;
-    if (ms > 0 && u.completion_tokens > 1) {
+    if (ms >= MIN_TIMED_MS) {
       facts.push(number((u.completion_tokens - 1) / (ms / 1000)) + ' tokens/s');
     }
   }

@@ -9,20 +9,21 @@ const EVERY_MS = 1000;
 const AGAIN_MS = 3000; // after a failure
 const SPAN_MS = 5 * 60 * 1000;
 
-const line = (title, unit, series, isWhole) => (
-  new LineChart({ title, unit, series, isWhole, spanMs: SPAN_MS }));
+const times = (a, b) => `median ${a} ms, 95 % within ${b}`;
 
 const CHARTS = [
-  { chart: line('Generation', 'tokens/s', ['Generated']), values: (s, r) => [r.generated] },
-  { chart: line('Prompts', 'tokens/s', ['Read', 'Taken from the cache']),
-    values: (s, r) => [r.prompt, r.cached] },
-  { chart: line('Requests', 'running / waiting', ['Running', 'Waiting'], true),
+  { title: 'Generation', unit: 'tokens per second', series: ['Generated'],
+    say: (a) => `${a} tokens/s`, values: (s, r) => [r.generated] },
+  { title: 'Prompts', unit: 'tokens per second', series: ['All', 'Taken from the cache'],
+    say: (a, b) => `${a} tokens/s, ${b} cached`, values: (s, r) => [r.prompt, r.cached] },
+  { title: 'Requests', unit: 'requests', series: ['Running', 'Waiting'], isWhole: true,
+    say: (a, b) => `${a} running, ${b} waiting`,
     values: (s) => [s.requests.running, s.requests.waiting] },
-  { chart: line('First token', 'ms', ['Median', '95th percentile']),
-    values: (s) => latency(s, 'first_token') },
-  { chart: line('Between tokens', 'ms', ['Median', '95th percentile']),
-    values: (s) => latency(s, 'gap') },
-];
+  { title: 'First token', unit: 'milliseconds', series: ['Median', '95th percentile'],
+    say: times, values: (s) => latency(s, 'first_token') },
+  { title: 'Between tokens', unit: 'milliseconds', series: ['Median', '95th percentile'],
+    say: times, values: (s) => latency(s, 'gap') },
+].map((options) => ({ chart: new LineChart(options), values: options.values }));
 const pools = new PoolTable();
 
 let history = []; // {t, s, values: [of each chart]}

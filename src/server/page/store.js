@@ -39,17 +39,28 @@ function keys() {
   try { return Object.keys(localStorage).filter((k) => k.startsWith(CHAT)); } catch { return []; }
 }
 
-export function load() {
-  chats.clear();
-  for (const key of keys()) {
-    const c = read(key);
-    if (!isConversation(c)) continue;
-    c.settings = { ...DEFAULTS, ...c.settings };
-    for (const m of c.messages) {
-      if (m.role === 'assistant' && !m.finish && !m.error) m.stopped = true; // the page was left
-    }
-    chats.set(c.id, c);
+function take(key) {
+  const c = read(key);
+  if (!isConversation(c)) return;
+  c.settings = { ...DEFAULTS, ...c.settings };
+  for (const m of c.messages) {
+    if (m.role === 'assistant' && !m.finish && !m.error) m.stopped = true; // the page was left
   }
+  chats.set(c.id, c);
+}
+
+export function load() {
+  for (const key of keys()) take(key);
+}
+
+// Read what another tab wrote or removed, unless it is in `busy` here. Returns the id, or null.
+export function refresh(key, busy) {
+  if (!key || !key.startsWith(CHAT)) return null;
+  const id = key.slice(CHAT.length);
+  if (busy.has(id)) return null;
+  chats.delete(id);
+  take(key);
+  return id;
 }
 
 // Newest first.
