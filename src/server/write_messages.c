@@ -146,6 +146,7 @@ static void finish(hd_writer *w, const hd_event *end, hd_buf *out)
 
 static void fail(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out)
 {
+    if (why == HD_REFUSE_UNAVAILABLE) why = HD_REFUSE_INTERNAL; /* it was taken in and is lost */
     hd_buf_addz(out, "event: error\ndata: ");
     hd_api_error_body(HD_DIALECT_MESSAGES, why, err->text, err->path,
                       w->opts.request_id ? w->opts.request_id : "", out);
