@@ -104,7 +104,7 @@ static bool write_whole(int fd, hd_str data)
     return true;
 }
 
-hd_status hd_fs_write_atomic(const char *path, hd_str data, hd_err *err)
+static hd_status write_aside(const char *path, hd_str data, mode_t mode, hd_err *err)
 {
     static atomic_uint serial;
     char buf[128], aside[4096];
@@ -112,7 +112,7 @@ hd_status hd_fs_write_atomic(const char *path, hd_str data, hd_err *err)
                      atomic_fetch_add(&serial, 1));
     if (n < 0 || (size_t)n >= sizeof aside)
         HD_FAIL(err, HD_E_LIMIT, "path '%.64s…' is longer than %zu bytes", path, sizeof aside - 32);
-    int fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0) HD_FAIL(err, HD_E_IO, "cannot create '%s': %s", aside, WHY(buf));
     bool is_written = write_whole(fd, data) && fsync(fd) == 0;
     int saved = errno;
@@ -125,6 +125,16 @@ hd_status hd_fs_write_atomic(const char *path, hd_str data, hd_err *err)
     unlink(aside);
     errno = saved;
     HD_FAIL(err, HD_E_IO, "cannot write '%s': %s", path, WHY(buf));
+}
+
+hd_status hd_fs_write_atomic(const char *path, hd_str data, hd_err *err)
+{
+    return write_aside(path, data, 0666, err);
+}
+
+hd_status hd_fs_write_private(const char *path, hd_str data, hd_err *err)
+{
+    return write_aside(path, data, 0600, err);
 }
 
 hd_status hd_fs_join(const char *dir, const char *name, char *out, size_t out_size, hd_err *err)

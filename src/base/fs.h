@@ -23,6 +23,8 @@ hd_status hd_fs_read_all(const char *path, hd_buf *out, hd_err *err) HD_WARN_UNU
 
 /** Replace `path` by `data`: written beside it, flushed, then renamed; all or nothing. */
 hd_status hd_fs_write_atomic(const char *path, hd_str data, hd_err *err) HD_WARN_UNUSED;
+/** The same for what only its owner may read. */
+hd_status hd_fs_write_private(const char *path, hd_str data, hd_err *err) HD_WARN_UNUSED;
 
 /** dir + "/" + name into out. HD_E_LIMIT when it does not fit. */
 hd_status hd_fs_join(const char *dir, const char *name, char *out, size_t out_size,

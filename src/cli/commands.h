@@ -7,6 +7,7 @@
 #define HD_COMMANDS(X)                                                                             \
     X("run", cmd_run, "write on from a prompt, or answer it")                                      \
     X("chat", cmd_chat, "a dialogue in the terminal")                                              \
+    X("serve", cmd_serve, "the OpenAI and Anthropic APIs over HTTP, and a page to look at")        \
     X("batch", cmd_batch, "many requests at once, as lines of JSON")                               \
     X("eval", cmd_eval, "how well a model does the tasks beside it")                               \
     X("synth", cmd_synth, "write a checkpoint with random weights")                                \

@@ -239,6 +239,7 @@ static hd_status render(hd_exchange *x, const hd_json *body, hd_ids *ids, hd_err
     else if (x->task == HD_TASK_RENDER && !hd_json_get(body, "messages"))
         dialect = HD_DIALECT_COMPLETIONS;
     HD_TRY(hd_canon_parse(dialect, body, &x->arena, &x->canon, err));
+    HD_TRY(hd_history_restore(x, err));
     HD_TRY(hd_canon_render(&x->canon, &x->s->opts.rules, x->s->tokenizer, &x->arena, ids, &submit,
                            &constraint, err));
     if (x->task == HD_TASK_COUNT) {

@@ -45,6 +45,7 @@ void hd_exchange_begin(hd_serve *s, hd_http_call *call, hd_task task, hd_dialect
     hd_arena_init(&x->arena, MAX_TREE_BYTES);
     hd_buf_init(&x->body, max_body + BODY_SLACK);
     hd_buf_init(&x->out, MAX_OUT_BYTES);
+    hd_ids_init(&x->sampled, MAX_PROMPT_IDS);
     hd_http_take_body(call, &x->body);
     hd_http_on_gone(call, on_gone, x);
     if (key) {
@@ -75,6 +76,7 @@ static void drop(hd_exchange *x)
     hd_arena_deinit(&x->arena);
     hd_buf_deinit(&x->body);
     hd_buf_deinit(&x->out);
+    hd_ids_deinit(&x->sampled);
     hd_mem_free(x);
 }
 
@@ -103,23 +105,6 @@ static void log_access(const hd_exchange *x, const char *how, const hd_event *en
 
 /* ---- the worker's part ------------------------------------------------------------------------*/
 
-/* What the disk keeps is found again after a restart, so this is a function of key and user alone.
- */
-static uint64_t group_of(const hd_exchange *x)
-{
-    static const char purpose[] = "hadal isolation group";
-    uint8_t digest[HD_SHA256_BYTES];
-    uint64_t group;
-    hd_sha256 h;
-    hd_sha256_init(&h);
-    hd_sha256_add(&h, purpose, sizeof purpose);
-    hd_sha256_add(&h, x->key, sizeof x->key); /* zeros without a key */
-    hd_sha256_add(&h, x->canon.user.ptr, x->canon.user.len);
-    hd_sha256_end(&h, digest);
-    memcpy(&group, digest, sizeof group);
-    return group;
-}
-
 static hd_status check_model(hd_exchange *x, hd_err *err)
 {
     hd_str name = x->canon.model;
@@ -129,6 +114,15 @@ static hd_status check_model(hd_exchange *x, hd_err *err)
     hd_status st = HD_SET_ERR(err, HD_E_NOTFOUND, "there is no model '%.*s', only '%s'",
                               HD_STR_CUT(name), x->s->opts.model);
     hd_err_set_path(err, "model");
+    return st;
+}
+
+/* Messages alone want to be told; counting tokens, which reads the same body, does not. */
+static hd_status check_cap(const hd_exchange *x, hd_err *err)
+{
+    if (x->dialect != HD_DIALECT_MESSAGES || x->canon.max_tokens > 0) return HD_OK;
+    hd_status st = HD_SET_ERR(err, HD_E_FORMAT, "'max_tokens' is missing");
+    hd_err_set_path(err, "max_tokens");
     return st;
 }
 
@@ -149,13 +143,14 @@ static hd_status make_writer(hd_exchange *x, int32_t n_prompt, hd_err *err)
                                  .model = x->s->opts.model,
                                  .fingerprint = x->s->fingerprint,
                                  .request_id = x->request_id,
-                                 .reasoning_field = x->s->opts.reasoning_field};
+                                 .reasoning_field = x->s->opts.reasoning_field,
+                                 .seal = hd_history_seal};
     return hd_writer_create(&opts, &x->writer, err);
 }
 
 static hd_status submit(hd_exchange *x, hd_submit *submit, hd_err *err)
 {
-    submit->group = submit->user = group_of(x);
+    submit->group = submit->user = x->group;
     if (!x->canon.has_seed) HD_ASSERT(getrandom(&submit->how.seed, 8, 0) == 8);
     HD_TRY(make_writer(x, submit->n_ids, err));
     hd_status st = hd_engine_submit(x->s->opts.engine, submit, &x->number, err);
@@ -170,9 +165,12 @@ static hd_status generate(hd_exchange *x, const hd_json *body, hd_err *err)
     hd_ids ids;
     HD_TRY(hd_canon_parse(x->dialect, body, &x->arena, &x->canon, err));
     HD_TRY(check_model(x, err));
+    HD_TRY(check_cap(x, err));
+    HD_TRY(hd_history_restore(x, err));
     hd_ids_init(&ids, MAX_PROMPT_IDS);
     hd_status st = hd_canon_render(&x->canon, &x->s->opts.rules, x->s->tokenizer, &x->arena, &ids,
                                    &request, &constraint, err);
+    if (st == HD_OK) st = hd_history_begin(x, &ids, err);
     if (st == HD_OK) st = submit(x, &request, err);
     hd_ids_deinit(&ids);
     return st;
@@ -280,7 +278,7 @@ void hd_exchange_go_on(hd_exchange *x)
 
 /* ---- events -----------------------------------------------------------------------------------*/
 
-static void count_token(hd_exchange *x)
+static void count_token(hd_exchange *x, int32_t id)
 {
     hd_metrics *m = &x->s->metrics;
     int64_t now = hd_clock_ns();
@@ -288,6 +286,7 @@ static void count_token(hd_exchange *x)
         x->first_ns = now;
         hd_hist_add(&m->first_token, 1e-9 * (double)(now - x->began_ns));
     }
+    hd_history_take(x, id);
 }
 
 static void count_end(hd_exchange *x, const hd_event *e, bool has_failed)
@@ -326,6 +325,7 @@ static void finish(hd_exchange *x, const hd_event *end)
     hd_err why = {0};
     bool has_failed = hd_writer_end_fails(end, &why);
     count_end(x, end, has_failed);
+    hd_history_keep(x);
     log_access(x, !x->call ? "left" : has_failed ? "failed" : "done", end);
     if (x->call) hd_http_on_gone(x->call, NULL, NULL);
     if (x->call && x->is_streaming) {
@@ -343,7 +343,7 @@ void hd_exchange_pump(hd_exchange *x)
 {
     hd_event e;
     while (hd_engine_next(x->s->opts.engine, x->number, 0, &e, NULL) == HD_OK) {
-        if (e.kind == HD_EVENT_TOKEN) count_token(x);
+        if (e.kind == HD_EVENT_TOKEN) count_token(x, e.token);
         if (x->call) hd_writer_event(x->writer, &e, &x->out);
         if (e.kind == HD_EVENT_END) {
             finish(x, &e);

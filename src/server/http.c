@@ -92,11 +92,9 @@ static void on_client_left(evutil_socket_t fd, short what, void *arg)
 
 static hd_http_defect find_defect(const hd_http *h, struct evhttp_request *req)
 {
-    if (evhttp_request_get_uri(req)) return HD_HTTP_SOUND;
-    const char *length =
-        evhttp_find_header(evhttp_request_get_input_headers(req), "Content-Length");
-    bool is_large = length && strtoull(length, NULL, 10) > h->opts.max_body_bytes;
-    return is_large ? HD_HTTP_TOO_LARGE : HD_HTTP_BROKEN;
+    size_t n = evbuffer_get_length(evhttp_request_get_input_buffer(req));
+    if (!evhttp_request_get_uri(req)) return HD_HTTP_BROKEN;
+    return n > h->opts.max_body_bytes ? HD_HTTP_TOO_LARGE : HD_HTTP_SOUND;
 }
 
 static hd_str path_of(struct evhttp_request *req)
@@ -113,7 +111,7 @@ static void on_request(struct evhttp_request *req, void *arg)
     hd_http_call *c = hd_mem_calloc(1, sizeof *c);
     evutil_socket_t fd = bufferevent_getfd(evhttp_connection_get_bufferevent(con));
     *c = (hd_http_call){.h = h, .req = req, .con = con, .defect = find_defect(h, req)};
-    if (c->defect == HD_HTTP_SOUND) c->path = path_of(req);
+    if (c->defect != HD_HTTP_BROKEN) c->path = path_of(req);
     c->next = h->calls;
     if (c->next) c->next->prev = c;
     h->calls = c;
@@ -374,7 +372,8 @@ static hd_status listen_on(hd_http *h, hd_err *err)
     evhttp_set_bevcb(h->evhttp, make_connection, h);
     evhttp_set_gencb(h->evhttp, on_request, h);
     evhttp_set_max_headers_size(h->evhttp, (ev_ssize_t)MAX_HEADER_BYTES);
-    evhttp_set_max_body_size(h->evhttp, (ev_ssize_t)h->opts.max_body_bytes);
+    /* Beyond this evhttp answers by itself, with a page of HTML; below it we do, in JSON. */
+    evhttp_set_max_body_size(h->evhttp, (ev_ssize_t)(2 * h->opts.max_body_bytes));
     evhttp_set_timeout(h->evhttp, h->opts.io_timeout_s);
     evhttp_set_default_content_type(h->evhttp, NULL);
     evhttp_set_allowed_methods(h->evhttp, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |

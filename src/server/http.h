@@ -62,7 +62,7 @@ int hd_http_n_connections(const hd_http *h);
 
 /* ---- a call -----------------------------------------------------------------------------------*/
 
-/** What cannot be read as a request (then there is no path), or is too large. */
+/** What cannot be read as a request (then there is no path), or has too large a body. */
 typedef enum hd_http_defect { HD_HTTP_SOUND, HD_HTTP_BROKEN, HD_HTTP_TOO_LARGE } hd_http_defect;
 
 hd_http_defect hd_http_get_defect(const hd_http_call *call);

@@ -148,13 +148,13 @@ void hd_serve_on_call(void *ctx, hd_http_call *call)
     hd_key *key = NULL;
     hd_randid(a.id + 4, HD_REQUEST_ID_BYTES - 5);
     hd_serve_add_headers(call, a.id);
+    a.path = strip_prefixes(hd_http_path(call));
+    if (is_messages(a.path)) a.dialect = HD_DIALECT_MESSAGES;
     switch (hd_http_get_defect(call)) {
     case HD_HTTP_TOO_LARGE: refuse(&a, HD_REFUSE_TOO_LARGE, "the body is too large"); return;
     case HD_HTTP_BROKEN: refuse(&a, HD_REFUSE_BAD_REQUEST, "this is no HTTP request"); return;
     case HD_HTTP_SOUND: break;
     }
-    a.path = strip_prefixes(hd_http_path(call));
-    if (is_messages(a.path)) a.dialect = HD_DIALECT_MESSAGES;
     if (a.s->keys.n > 0 && !is_open(a.path)) {
         key = hd_keys_find(&a.s->keys, key_of(call));
         if (!key) {

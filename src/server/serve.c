@@ -1,15 +1,19 @@
 #include "server/serve.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "server/serve_parts.h"
 
-#define DONE_PLACES 8192
+#define DONE_PLACES      8192
+#define MAX_REPLAY_BYTES ((size_t)64 << 20)
 
 /* ---- callbacks of the loop --------------------------------------------------------------------*/
 
@@ -98,6 +102,23 @@ static void fill_defaults(hd_serve_opts *o)
     if (!o->drain_timeout_s) o->drain_timeout_s = 60;
 }
 
+/* What outlives the program, if there is a directory for it. */
+static hd_status open_history(hd_serve *s, hd_err *err)
+{
+    char replay[4096], seal[4096];
+    const char *dir = s->opts.state_dir;
+    s->think_id = hd_tokenizer_find(s->tokenizer, "<think>");
+    s->no_think_id = hd_tokenizer_find(s->tokenizer, "</think>");
+    if (dir) {
+        if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+            HD_FAIL(err, HD_E_IO, "cannot make the directory '%s': %s", dir, strerror(errno));
+        HD_TRY(hd_fs_join(dir, "replay.jsonl", replay, sizeof replay, err));
+        HD_TRY(hd_fs_join(dir, "seal.key", seal, sizeof seal, err));
+    }
+    HD_TRY(hd_sealer_init(&s->sealer, dir ? seal : NULL, s->info.vocab_size, err));
+    return hd_replay_create(dir ? replay : NULL, MAX_REPLAY_BYTES, &s->replay, err);
+}
+
 static hd_status listen_on(hd_serve *s, hd_err *err)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -138,6 +159,7 @@ hd_status hd_serve_create(const hd_serve_opts *opts, hd_serve **out, hd_err *err
                                           "the model's directory has no tokenizer.json"));
     if (opts->api_key_file)
         HD_TRY_GOTO(st, fail, hd_keys_load(opts->api_key_file, NULL, &s->keys, err));
+    HD_TRY_GOTO(st, fail, open_history(s, err));
     HD_TRY_GOTO(st, fail, hd_queue_create(DONE_PLACES, &s->done, err));
     HD_TRY_GOTO(
         st, fail,
@@ -157,6 +179,8 @@ void hd_serve_destroy(hd_serve *s)
     while (s->open) hd_exchange_cut(s->open);
     hd_http_destroy(s->http);
     hd_queue_destroy(s->done);
+    hd_replay_destroy(s->replay);
+    explicit_bzero(&s->sealer, sizeof s->sealer);
     hd_keys_deinit(&s->keys);
     hd_mem_free(s);
 }

@@ -8,6 +8,8 @@
 #include "server/api_error.h"
 #include "server/keys.h"
 #include "server/metrics.h"
+#include "server/replay.h"
+#include "server/seal.h"
 #include "server/serve.h"
 #include "server/workers.h"
 #include "server/writer.h"
@@ -22,7 +24,10 @@ struct hd_serve {
     hd_workers *workers;
     hd_queue *done; /* exchanges that a worker is ready with; the loop pops */
     hd_keys keys;
-    hd_exchange *open; /* all */
+    hd_replay *replay;
+    hd_sealer sealer;
+    int32_t think_id, no_think_id; /* <think>, </think> */
+    hd_exchange *open;             /* all */
     int n_open;
     bool is_draining;
     int64_t began_ns, drain_until_ns, created_s;
@@ -58,6 +63,9 @@ struct hd_exchange {
     hd_buf body;
     hd_canon canon;
     hd_writer *writer;
+    hd_ids sampled;  /* the turn, from behind the token that opens it: first what the prompt says */
+    bool thinks;     /* that token is <think> */
+    uint64_t group;  /* isolation */
     hd_buf out;      /* of the writer; or the whole body of what generates nothing */
     uint64_t number; /* in the engine */
     bool is_submitted;
@@ -94,6 +102,20 @@ void hd_exchange_pump(hd_exchange *x);
 void hd_exchange_tick(hd_exchange *x, int64_t now_ns);
 /** The server ends. */
 void hd_exchange_cut(hd_exchange *x);
+
+/* ---- history.c --------------------------------------------------------------------------------*/
+
+/** Fill in what is known of earlier turns: a worker's part, between reading and rendering.
+ *  @return HD_E_ARG when reasoning is missing and the server is strict. */
+hd_status hd_history_restore(hd_exchange *x, hd_err *err) HD_WARN_UNUSED;
+/** How the prompt has begun the turn: a worker's part, behind rendering. */
+hd_status hd_history_begin(hd_exchange *x, const hd_ids *prompt, hd_err *err) HD_WARN_UNUSED;
+/** A token was sampled. */
+void hd_history_take(hd_exchange *x, int32_t id);
+/** hd_writer_opts.seal; ctx is the exchange. */
+void hd_history_seal(void *ctx, hd_buf *out);
+/** The turn is complete: remember it under its calls. */
+void hd_history_keep(hd_exchange *x);
 
 /* ---- endpoints.c ------------------------------------------------------------------------------*/
 
