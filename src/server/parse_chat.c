@@ -52,6 +52,8 @@ static hd_status read_prefix(hd_parser *p, const hd_json *message)
     if (message->next) return hd_parse_refuse(p, at, "may be true in the last message only");
     if (p->last_turn->calls || hd_parse_find(p->body, "tools"))
         return hd_parse_refuse(p, at, "cannot be true beside tools");
+    if (p->out->format == HD_FORMAT_OBJECT)
+        return hd_parse_refuse(p, at, "cannot be true beside the format json_object");
     p->out->continues = true;
     return HD_OK;
 }

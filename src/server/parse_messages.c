@@ -54,10 +54,11 @@ static hd_status add_result(hd_parser *p, const hd_json *block)
     return content ? hd_parse_text(p, content, &p->last_turn->content) : HD_OK;
 }
 
-/* Results come first, wherever they stand among the blocks: they answer the turn before. */
+/* Results come first, wherever they stand among the blocks: they answer the turn before. Each text
+ * is a turn of its own, which is printed as one with its neighbours. */
 static hd_status add_user(hd_parser *p, const hd_json *message, const hd_json *content)
 {
-    hd_str type, text, all = {0};
+    hd_str type;
     if (content->kind != HD_JSON_ARRAY) {
         HD_TRY(hd_parse_add_turn(p, HD_ROLE_USER, message));
         return hd_parse_text(p, content, &p->last_turn->content);
@@ -69,12 +70,9 @@ static hd_status add_user(hd_parser *p, const hd_json *message, const hd_json *c
     }
     for (const hd_json *x = content->child; x; x = x->next) {
         if (is_block(x, "tool_result")) continue;
-        HD_TRY(read_block(p, x, &text));
-        HD_TRY(hd_parse_join(p, &all, "\n\n", text));
+        HD_TRY(hd_parse_add_turn(p, HD_ROLE_USER, x));
+        HD_TRY(read_block(p, x, &p->last_turn->content));
     }
-    if (!all.ptr) return HD_OK;
-    HD_TRY(hd_parse_add_turn(p, HD_ROLE_USER, message));
-    p->last_turn->content = all;
     return HD_OK;
 }
 
@@ -117,6 +115,7 @@ static hd_status add_block(hd_parser *p, const hd_json *block)
         return HD_OK;
     }
     HD_TRY(read_block(p, block, &text));
+    if (p->last_turn->content.len == 0) p->last_turn->content = (hd_str){0};
     return hd_parse_join(p, &p->last_turn->content, "\n\n", text);
 }
 

@@ -23,7 +23,8 @@ static hd_status add_reasoning(hd_parser *p, const hd_json *item)
     hd_str seal = {0};
     HD_TRY(hd_parse_array(p, item, "content", &list));
     HD_TRY(hd_parse_str(p, item, "encrypted_content", &seal));
-    if (!is_open(p) || p->last_turn->content.ptr || p->last_turn->calls)
+    if ((!list || list->n == 0) && seal.len == 0) return HD_OK;
+    if (!is_open(p) || p->last_turn->content.len || p->last_turn->calls)
         HD_TRY(hd_parse_add_turn(p, HD_ROLE_ASSISTANT, item));
     if (seal.len) p->last_turn->seal = seal;
     for (const hd_json *x = list ? list->child : NULL; x; x = x->next) {
@@ -38,6 +39,8 @@ static hd_status add_reasoning(hd_parser *p, const hd_json *item)
 static hd_status add_answer(hd_parser *p, const hd_json *item, hd_str text)
 {
     if (!is_open(p) || p->last_turn->calls) HD_TRY(hd_parse_add_turn(p, HD_ROLE_ASSISTANT, item));
+    if (p->last_turn->content.len == 0) p->last_turn->content = (hd_str){0};
+    if (text.len == 0 && p->last_turn->content.ptr) return HD_OK;
     return hd_parse_join(p, &p->last_turn->content, "\n\n", text);
 }
 

@@ -213,12 +213,18 @@ static hd_status constrain_schema(hd_renderer *r, hd_constraint *out)
     return status;
 }
 
-/* Tools come first: what else the answer should be is in the prompt only, then. */
+/* Tools come first: what else the answer should be is in the prompt only, then. A grammar is of the
+ * whole text, so it cannot hold one that was begun. */
 static hd_status set_constraint(hd_renderer *r, hd_submit *s, hd_constraint *out)
 {
     hd_canon *c = r->c;
     *out = (hd_constraint){0};
     if (!c->tools && c->format == HD_FORMAT_TEXT) return HD_OK;
+    bool is_begun = s->answer.start == HD_OUT_START_TEXT && s->answer.is_continuation;
+    if (!c->tools && is_begun) {
+        hd_canon_warn(c, "the response format is not enforced on a text that was begun");
+        return HD_OK;
+    }
     s->constraint = out;
     if (c->tools) {
         if (c->format != HD_FORMAT_TEXT)

@@ -210,6 +210,13 @@ static hd_status add_calls(chat *t, const hd_canon_call *calls)
     return HD_OK;
 }
 
+/* Reasoning that is known by a foreign seal only. */
+static bool is_void(const hd_canon_turn *turn)
+{
+    return !turn->content.ptr && !turn->calls && turn->reasoning.len == 0 && !turn->thought &&
+           !turn->sampled;
+}
+
 static hd_status add_assistant(chat *t, const hd_canon_turn *turn)
 {
     bool thinks = t->keeps_thinking;
@@ -282,6 +289,7 @@ static hd_status add_turn(chat *t, const hd_canon_turn *turn)
     case HD_ROLE_TOOL: add_result(t, turn->content); break;
     case HD_ROLE_ASSISTANT:
         if (t->r->c->continues && !turn->next) return add_beginning(t, turn);
+        if (is_void(turn)) break;
         return add_assistant(t, turn);
     case HD_ROLE_REMINDER:
         hd_prompt_add_token(&t->out, HD_TOKEN_REMINDER);

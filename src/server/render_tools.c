@@ -152,6 +152,12 @@ static hd_status write_parameters(const hd_renderer *r, const hd_canon_tool *t, 
     strict s = {r, out};
     static const hd_json none = {.kind = HD_JSON_OBJECT};
     const hd_json *schema = t->parameters ? t->parameters : &none;
+    if (t->is_strict && !t->parameters) {
+        hd_buf_addz(out, "{\"type\": \"object\", \"properties\": {}");
+        write_closing(&s, NULL);
+        hd_buf_addc(out, '}');
+        return HD_OK;
+    }
     if (t->is_strict && r->c->dialect != HD_DIALECT_MESSAGES) return write_strict(&s, schema);
     hd_jsonw_value_as(out, schema, r->rules->service_numbers);
     return HD_OK;
