@@ -198,6 +198,7 @@ class Looks(PageTest):
 
     def look(self, name, **how):
         page = self.open(**how)
+        page.wait("document.getElementById('model').value")
         self.check_look(page)
         self.shoot(page, f"{name}-start")
         self.fill(page)
@@ -536,6 +537,21 @@ class Canned(PageTest):
         page.click("#confirm [type=submit]")
         page.wait(f"({titles}).length === 1")
         self.assertEqual(page.eval("Object.keys(localStorage).filter((k) => k.startsWith('hadal.chat.')).length"), 1)
+
+    def test_all_conversations_are_deleted_runs_too(self):
+        page = self.open()
+        self.send(page, "Hello")
+        page.click("#new-chat")
+        self.send(page, "endless background", wait=False)
+        page.wait(f"{BUSY} && {LAST}.innerText.includes('word')")
+        page.click("#open-settings")
+        page.click("#delete-all")
+        page.click("#confirm [type=submit]")
+        page.wait("document.querySelectorAll('#chat-list a').length === 0 && !document.querySelector('.message')")
+        self.assert_left("endless background")
+        self.assertFalse(page.eval("document.getElementById('settings').open"))
+        time.sleep(2.5)  # longer than a run waits before it is kept again
+        self.assertEqual(page.eval("Object.keys(localStorage).filter((k) => k.startsWith('hadal.chat.'))"), [])
 
     def test_a_key_is_asked_for_and_used(self):
         locked = Double(needs_key=True).start()

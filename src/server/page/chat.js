@@ -16,6 +16,7 @@ const isTouch = matchMedia('(pointer: coarse)'); // there, focus brings up a key
 
 let current = null; // the conversation that is open
 let modelList = [];
+let isAsked = false; // the server has said which models there are, or that it does not
 let answers = []; // AnswerView of each message of the assistant, in order
 let isFollowing = true; // the end of the messages stays in sight
 const runs = new Map(); // conversation id -> {abort, message, begin}
@@ -250,7 +251,7 @@ function showModels() {
   const select = $('model');
   const wanted = current.settings.model;
   select.replaceChildren(...modelList.map((m) => el('option', { value: m.id }, m.id)));
-  if (!modelList.length) select.append(el('option', { value: '' }, 'no model'));
+  if (!modelList.length) select.append(el('option', { value: '' }, isAsked ? 'no model' : '…'));
   if (modelList.some((m) => m.id === wanted)) select.value = wanted;
   else current.settings.model = select.value;
   const model = modelList.find((m) => m.id === select.value);
@@ -287,6 +288,7 @@ async function tryModels() {
     if (error.status === 401) return 401;
     toast(error.message);
   }
+  isAsked = true;
   showModels();
   return 200;
 }

@@ -28,7 +28,8 @@ export function requestOf(conversation) {
   const s = conversation.settings;
   const messages = conversation.messages.map(wireMessage).filter((m) => m !== null);
   if (s.system.trim()) messages.unshift({ role: 'system', content: s.system });
-  const request = { model: s.model, messages, stream: true, stream_options: { include_usage: true } };
+  const request = { messages, stream: true, stream_options: { include_usage: true } };
+  if (s.model) request.model = s.model; // else the server has not said yet: its default
   if (s.thinking === 'off') {
     request.thinking = { type: 'disabled' };
   } else {
