@@ -49,6 +49,8 @@ static double pressure(double metres)
 
 ---
 snake_case_name stays, 2 * 3 * 4 too, and ~~this~~ goes.
+
+By \\( p = \\rho_w * g * h \\): \\*not slanted\\*, $5 and $6.
 """
 
 HOSTILE = """<script>window.hacked = 1</script>

@@ -443,7 +443,7 @@ class Canned(PageTest):
         page = self.open()
         self.send(page, "markdown")
         tags = page.eval("[...document.querySelector('.answer .text').children].map((n) => n.className || n.localName)")
-        self.assertEqual(tags, ["h3", "p", "ol", "table", "code", "blockquote", "hr", "p"])
+        self.assertEqual(tags, ["h3", "p", "ol", "table", "code", "blockquote", "hr", "p", "p"])
         def one(selector):
             return page.text(".answer .text " + selector)
         self.assertEqual(one("strong"), "one atmosphere")
@@ -453,7 +453,9 @@ class Canned(PageTest):
         self.assertEqual(one("ol > li:nth-child(2) > ul > li:nth-child(2)"), "Tonga, 10,820 m")
         self.assertEqual(one("tbody tr:nth-child(3) td:nth-child(2)"), "11,000")
         self.assertIn("return 1.0 + metres / 9.95;", one(".code pre"))
-        self.assertEqual(one("> p:last-child"), "snake_case_name stays, 2 * 3 * 4 too, and this goes.")
+        self.assertEqual(one("> hr + p"), "snake_case_name stays, 2 * 3 * 4 too, and this goes.")
+        self.assertEqual(one("> p:last-child"), r"By \( p = \rho_w * g * h \): *not slanted*, $5 and $6.")
+        self.assertEqual(one(".formula"), r"\( p = \rho_w * g * h \)")
         self.assertEqual(one("del"), "this")
 
     def test_hostile_lengths_take_no_time(self):
@@ -462,7 +464,8 @@ class Canned(PageTest):
             const { renderInto } = await import('./page/markdown.js');
             const worst = ['['.repeat(50000) + '](', '**a '.repeat(30000), '`'.repeat(300) + ' `a'.repeat(30000),
               '> '.repeat(20000) + 'x', '- '.repeat(20000) + 'x', '_a'.repeat(40000), ' '.repeat(60000) + '-x',
-              '|'.repeat(50000) + '\\n' + '|-'.repeat(50000), '<'.repeat(60000), '![a]('.repeat(20000), '#'.repeat(60000)];
+              '|'.repeat(50000) + '\\n' + '|-'.repeat(50000), '<'.repeat(60000), '![a]('.repeat(20000), '#'.repeat(60000),
+              '\\\\('.repeat(30000), '$$$'.repeat(30000)];
             const times = [];
             for (const text of worst) {
               const begin = performance.now();

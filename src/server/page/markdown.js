@@ -20,7 +20,7 @@ const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 
 // ---- inline ----
 
-const SPECIAL = /[\\`*_~[<]|!\[|https?:\/\//g;
+const SPECIAL = /[\\`*_~[<]|!\[|\$\$|https?:\/\//g;
 const ESCAPED = /[\\`*_{}[\]()#+\-.!|~<>]/;
 const ADDRESS = /https?:\/\/[^\s<>"'`]{1,2000}/y;
 const TARGET = /\]\(\s*<?([^\s<>()]{1,2000}(?:\([^\s<>()]{0,200}\)[^\s<>()]{0,200})?)>?(?:\s+"[^"]{0,300}")?\s*\)/y;
@@ -96,6 +96,19 @@ function addressSpan(text, at) {
   return { end: at + words.length + (isBracketed ? 2 : 0), node };
 }
 
+// Formulas are shown as they are written; nothing in them is markup.
+const FORMULA = { '\\(': '\\)', '\\[': '\\]', '$$': '$$' };
+
+function formula(text, at, dead) {
+  const open = text.slice(at, at + 2);
+  const close = FORMULA[open];
+  const to = close && !dead.has(open) ? text.indexOf(close, at + 2) : -1;
+  if (to >= 0) return { end: to + 2, node: el('span', { class: 'formula' }, text.slice(at, to + 2)) };
+  dead.add(open);
+  if (open[0] === '\\' && ESCAPED.test(open[1])) return { end: at + 2, node: open[1] };
+  return { end: at + (open === '$$' ? 2 : 1) };
+}
+
 const EMPHASIS = { '**': 'strong', '__': 'strong', '*': 'em', '_': 'em', '~~': 'del' };
 
 function emphasis(text, at, depth, dead, inLink) {
@@ -112,9 +125,7 @@ function emphasis(text, at, depth, dead, inLink) {
 
 function span(text, at, depth, dead, inLink) {
   switch (text[at]) {
-    case '\\':
-      return ESCAPED.test(text[at + 1] || '')
-        ? { end: at + 2, node: text[at + 1] } : { end: at + 1 };
+    case '\\': case '$': return formula(text, at, dead);
     case '`': return codeSpan(text, at, dead);
     case '[': case '!': return inLink ? { end: at + 1 } : linkSpan(text, at, depth);
     case '<': case 'h': return inLink ? { end: at + 1 } : addressSpan(text, at);
@@ -227,7 +238,7 @@ function listBlock(lines, at, depth) {
     end,
     render: () => el(isOrdered ? 'ol' : 'ul',
       { start: isOrdered && parseInt(bullet, 10) !== 1 ? parseInt(bullet, 10) : undefined },
-      ...items.map((i) => el('li', { dir: 'auto' }, ...itemNodes(i, depth + 1)))),
+      ...items.map((i) => el('li', null, ...itemNodes(i, depth + 1)))),
   };
 }
 
@@ -250,7 +261,7 @@ function paragraph(lines, at, isPlain) {
     end++;
   }
   const text = lines.slice(at, end).join('\n').trim();
-  return { end, render: () => el('p', { dir: 'auto' }, ...(isPlain ? [text] : inline(text))) };
+  return { end, render: () => el('p', null, ...(isPlain ? [text] : inline(text))) };
 }
 
 function block(lines, at, depth) {
@@ -261,7 +272,7 @@ function block(lines, at, depth) {
   if (heading && line.length < MAX_MARKED_LINE) {
     const level = Math.min(heading[1].length + 2, 6); // h1 is the page's, h2 the message's
     const words = heading[2].replace(/\s+#+\s*$/, '');
-    return { end: at + 1, render: () => el('h' + level, { dir: 'auto' }, ...inline(words)) };
+    return { end: at + 1, render: () => el('h' + level, null, ...inline(words)) };
   }
   if (RULE.test(line)) return { end: at + 1, render: () => el('hr') };
   if (QUOTE.test(line)) return quoteBlock(lines, at, depth);

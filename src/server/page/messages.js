@@ -6,7 +6,7 @@ import { renderInto } from './markdown.js';
 import { usageFacts } from './request.js';
 
 export function userView(message, onEdit) {
-  const body = el('div', { class: 'text plain-text', dir: 'auto' }, message.content);
+  const body = el('div', { class: 'text plain-text' }, message.content);
   return el('article', { class: 'message user', 'aria-label': 'You' },
     el('h2', { class: 'offscreen' }, 'You'), body,
     el('div', { class: 'row actions' },
@@ -46,7 +46,7 @@ export class AnswerView {
   constructor(message, hooks) {
     this.message = message;
     this.hooks = hooks;
-    this.reasoningText = el('div', { class: 'reasoning-text', dir: 'auto', tabindex: '0',
+    this.reasoningText = el('div', { class: 'reasoning-text', tabindex: '0',
       role: 'region', 'aria-label': 'Reasoning' });
     this.summary = el('span', null, 'Thinking');
     this.reasoning = el('details', { class: 'reasoning', hidden: true },
