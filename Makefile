@@ -73,9 +73,11 @@ bench: ## speed of ops, tokenizer and a synthetic model
 	@$(call cmake,release)
 	@tools/bench.sh
 
-page: ## the web page in headless Chromium; screenshots in build/page
+page: ## the web page in headless Chromium; screenshots in build/page, build/page-served
+	@tools/setup.sh test
 	@tools/setup.sh page
-	@HADAL_REQUIRE=chromium python3 tests/page/test_page.py $(BUILD)/page
+	@$(call cmake,release)
+	@HADAL_REQUIRE=chromium $(call ctest,build) -R '^page[.]'
 
 oracle: ## compare with the PyPI packages tokenizers and deepseek-recipe
 	@tools/setup.sh oracle

@@ -621,8 +621,12 @@ class Canned(PageTest):
                   "return s.scrollHeight - s.scrollTop - s.clientHeight < 2; })()")
 
 
+def missing():
+    print("chromium-headless-shell is not installed: tools/setup.sh page")
+    sys.exit(1 if "chromium" in os.environ.get("HADAL_REQUIRE", "") else 77)
+
+
 if __name__ == "__main__":
     if not PROGRAM:
-        print("chromium-headless-shell is not installed: tools/setup.sh page")
-        sys.exit(1 if "chromium" in os.environ.get("HADAL_REQUIRE", "") else 77)
+        missing()
     unittest.main(argv=sys.argv[:1], verbosity=2)
