@@ -94,6 +94,7 @@ typedef struct hd_submit {
     uint64_t user;      /**< requests of different users get equal shares */
     int32_t priority;   /**< larger goes first */
     int64_t timeout_ms; /**< from submit to the end; 0: none */
+    int64_t queue_timeout_ms; /**< from submit until it runs; 0: none */
     hd_output_kind output;
     hd_outparse_opts answer;         /**< CHAT: all of it; TEXT: the stop strings. Copied */
     const hd_constraint *constraint; /**< used during the call, which compiles it; NULL: none */

@@ -29,7 +29,8 @@ typedef struct options {
     /* settings */
     const char *host, *api_key_file, *cert, *key, *cache_dir, *model, *aliases, *device, *isa,
         *reasoning_field;
-    int64_t port, max_connections, max_body_mb, max_requests, drain_s, ping_s, workers, access_log;
+    int64_t port, max_connections, max_body_mb, max_requests, drain_s, ping_s, queue_s, workers,
+        access_log;
     int64_t max_seqs, ctx, chunk, kv_mb, checkpoint_mb, cache_dir_mb, threads, draft;
     int64_t sampling, chat_release, fim_max_tokens, fim_no_bos, strict_reasoning;
 } options;
@@ -90,6 +91,7 @@ static const hd_setting table[] = {
     NUMBER("workers", workers, 1, 64, 4, "Threads that read requests (default 2)"),
     HEADER(5, "Operation:"),
     NUMBER("drain-s", drain_s, 1, 86400, 5, "Time for answers at the end (default 60)"),
+    NUMBER("queue-s", queue_s, 1, 86400, 5, "Until a request runs (default 600)"),
     NUMBER("ping-s", ping_s, 1, 3600, 5, "Between signs of life on silent streams (default 10)"),
     FLAG("access-log", access_log, 5, "A line for each request, without its text"),
     {0},
@@ -244,6 +246,7 @@ static hd_status serve(const options *o, hd_engine *engine, hd_err *err)
                           .is_strict = o->strict_reasoning != 0,
                           .n_workers = (int)o->workers,
                           .ping_s = (int)o->ping_s,
+                          .queue_timeout_s = (int)o->queue_s,
                           .drain_timeout_s = (int)o->drain_s,
                           .log = log_line,
                           .logs_access = o->access_log != 0};
@@ -282,6 +285,7 @@ int cmd_serve(int argc, char **argv)
                               .fim_max_tokens = 4096,
                               .workers = 2,
                               .drain_s = 60,
+                              .queue_s = 600,
                               .ping_s = 10}};
     hd_err err = {0};
     hd_settings_init(&p.settings, table, "serve", &p.o);

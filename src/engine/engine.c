@@ -123,6 +123,12 @@ static void end_soon(hd_slot *s, hd_end why)
     s->r.end = why;
 }
 
+static bool is_late(const hd_slot *s, int64_t now)
+{
+    if (s->deadline_ns && now > s->deadline_ns) return true;
+    return s->queue_deadline_ns && now > s->queue_deadline_ns && !s->r.was_admitted;
+}
+
 /* Events that found no room: to the ring, if the reader has made some. Whether the reader is so
  * slow that it is given up. */
 static bool move_events(hd_engine *e, hd_slot *s, int64_t now)
@@ -148,7 +154,7 @@ static void look_after_one(hd_engine *e, hd_slot *s, int64_t now)
         return;
     }
     if (hd_events_status(&s->events, &err) != HD_OK) fail_request(&s->r, &err);
-    if (is_given_up || (s->deadline_ns && now > s->deadline_ns)) end_soon(s, HD_END_TIMEOUT);
+    if (is_given_up || is_late(s, now)) end_soon(s, HD_END_TIMEOUT);
     if (is_unwanted) end_soon(s, HD_END_CANCELLED);
 }
 

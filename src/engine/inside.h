@@ -25,11 +25,12 @@ typedef struct hd_slot {
     uint32_t n_uses;     /* under the lock */
     int32_t next_free;   /* under the lock */
     int64_t deadline_ns; /* 0: none */
-    int64_t paused_ns;   /* since when it has no room for events; 0: it has */
-    int32_t live_place;  /* in engine.live */
-    int32_t n_top;       /* likely tokens in events with log probabilities */
-    bool wants_logprobs; /* of generated tokens */
-    bool is_done;        /* but for events that are still aside */
+    int64_t queue_deadline_ns; /* to be running by; 0: none */
+    int64_t paused_ns;         /* since when it has no room for events; 0: it has */
+    int32_t live_place;        /* in engine.live */
+    int32_t n_top;             /* likely tokens in events with log probabilities */
+    bool wants_logprobs;       /* of generated tokens */
+    bool is_done;              /* but for events that are still aside */
 } hd_slot;
 
 enum { HD_N_ENGINE_STATS = sizeof(hd_engine_stats) / sizeof(uint64_t) };

@@ -92,9 +92,11 @@ static hd_status check(const hd_submit *q, const hd_model_info *info, hd_err *er
 {
     if (!q->ids || q->n_ids < 1 || q->max_new < 1 || q->min_new < 0)
         HD_FAIL(err, HD_E_ARG, "a request needs ids, and at least one token to generate");
-    if (q->timeout_ms < 0 || q->timeout_ms > MAX_TIMEOUT_MS)
-        HD_FAIL(err, HD_E_ARG, "timeout_ms is %" PRId64 ", expected 0 to %" PRId64, q->timeout_ms,
-                MAX_TIMEOUT_MS);
+    const int64_t timeouts[] = {q->timeout_ms, q->queue_timeout_ms};
+    for (size_t i = 0; i < HD_COUNT(timeouts); i++)
+        if (timeouts[i] < 0 || timeouts[i] > MAX_TIMEOUT_MS)
+            HD_FAIL(err, HD_E_ARG, "%s is %" PRId64 ", expected 0 to %" PRId64,
+                    i ? "queue_timeout_ms" : "timeout_ms", timeouts[i], MAX_TIMEOUT_MS);
     if (q->n_ids >= info->max_ctx)
         HD_FAIL(err, HD_E_LIMIT, "the prompt has %d tokens, and there is room for %d", q->n_ids,
                 info->max_ctx - 1);
@@ -210,7 +212,9 @@ static hd_status fill_slot(hd_engine *e, hd_slot *s, const hd_submit *q, hd_err 
     s->wants_logprobs = q->wants_logprobs != 0;
     s->is_done = false;
     s->paused_ns = 0;
-    s->deadline_ns = q->timeout_ms ? hd_clock_ns() + q->timeout_ms * 1000000 : 0;
+    int64_t now = hd_clock_ns();
+    s->deadline_ns = q->timeout_ms ? now + q->timeout_ms * 1000000 : 0;
+    s->queue_deadline_ns = q->queue_timeout_ms ? now + q->queue_timeout_ms * 1000000 : 0;
     return HD_OK;
 }
 

@@ -151,6 +151,7 @@ static hd_status make_writer(hd_exchange *x, int32_t n_prompt, hd_err *err)
 static hd_status submit(hd_exchange *x, hd_submit *submit, hd_err *err)
 {
     submit->group = submit->user = x->group;
+    submit->queue_timeout_ms = (int64_t)x->s->opts.queue_timeout_s * 1000;
     if (!x->canon.has_seed) HD_ASSERT(getrandom(&submit->how.seed, 8, 0) == 8);
     HD_TRY(make_writer(x, submit->n_ids, err));
     hd_status st = hd_engine_submit(x->s->opts.engine, submit, &x->number, err);
@@ -249,10 +250,12 @@ static void begin_stream(hd_exchange *x)
 
 static void refuse(hd_exchange *x)
 {
+    log_access(x, x->call ? "refused" : "left", NULL);
     if (x->call)
         hd_serve_refuse(x->s, x->call, x->dialect, x->refusal, x->err.text, x->err.path,
                         x->request_id);
-    log_access(x, "refused", NULL);
+    else
+        x->s->metrics.n_cancelled++;
     drop(x);
 }
 

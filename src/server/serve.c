@@ -99,6 +99,7 @@ static void fill_defaults(hd_serve_opts *o)
     if (!o->max_open) o->max_open = 4096;
     if (o->max_open > DONE_PLACES) o->max_open = DONE_PLACES;
     if (!o->ping_s) o->ping_s = 10;
+    if (!o->queue_timeout_s) o->queue_timeout_s = 600;
     if (!o->drain_timeout_s) o->drain_timeout_s = 60;
 }
 

@@ -24,6 +24,7 @@ typedef struct hd_serve_opts {
     int n_workers;         /* default 2 */
     int max_open;          /* requests under way; default 4,096 */
     int ping_s;            /* a sign of life on silent streams; default 10 */
+    int queue_timeout_s;   /* until a request runs; default 600 */
     int drain_timeout_s;   /* what is under way may take so long at the end; default 60 */
     /** A line for the access log, or of something that went wrong. Without prompts. */
     void (*log)(void *ctx, const char *line);

@@ -358,6 +358,18 @@ class Operation(ModelTest):
         self.assertGreaterEqual(usage["prompt_cache_hit_tokens"],
                                 first["usage"]["total_tokens"] - 128)
 
+    def test_queue_timeout(self):
+        """Who does not come to run in time is told to come again."""
+        with Server(self.model, "--max-seqs", 1, "--queue-s", 1) as s, contextlib.closing(
+                s.open_stream(CHAT, user("x", max_tokens=30000, ignore_eos=True,
+                                         stream=True))) as first:
+            first.recv(4096)
+            status, got, headers = s.ask("POST", CHAT, user("y"))
+            self.assertEqual((status, got["error"]["code"]), (503, "queue_timeout"))
+            self.assertEqual(headers["retry-after"], "5")
+            status, got, _ = s.ask("POST", MESSAGES, user("y", max_tokens=1))
+            self.assertEqual((status, got["error"]["type"]), (504, "timeout_error"))
+
     def test_settings(self):
         file = self.write("c.ini", "[serve]\nport = 81\nmax-seqs = 3\nsampling = deepseek\n")
         out = hadal("serve", "--config", file, "--print-config", "--port", 82,

@@ -187,6 +187,34 @@ static void test_deadline(void **state)
 }
 
 /* A full ring stops only its own request, which goes on when it is read. */
+/* Who does not come to run in time ends; who runs may take as long as it likes. */
+static void test_queue_deadline(void **state)
+{
+    (void)state;
+    hd_err err = {0};
+    uint64_t busy[N], late, early;
+    int32_t got[MAX_NEW], n;
+    const request *q = &requests[0];
+    hd_submit s = {.ids = q->ids,
+                   .n_ids = q->n_ids,
+                   .max_new = MAX_NEW,
+                   .ignore_eos = 1,
+                   .how = q->how,
+                   .queue_timeout_ms = 30000};
+    modelrun_check(hd_engine_submit(engine, &s, &early, &err), "hd_engine_submit", &err);
+    for (int32_t i = 0; i < N; i++) busy[i] = submit(q, MAX_NEW, 0);
+    s.queue_timeout_ms = 1;
+    s.priority = -1;
+    modelrun_check(hd_engine_submit(engine, &s, &late, &err), "hd_engine_submit", &err);
+    hd_event end = read_all(late, got, &n);
+    assert_int_equal(end.end, HD_END_TIMEOUT);
+    assert_int_equal(n, 0);
+    assert_int_equal(read_all(early, got, &n).end, HD_END_LENGTH);
+    for (int32_t i = 0; i < N; i++) assert_int_equal(read_all(busy[i], got, &n).end, HD_END_LENGTH);
+    s.queue_timeout_ms = -1;
+    assert_int_equal(hd_engine_submit(engine, &s, &late, &err), HD_E_ARG);
+}
+
 static void test_slow_reader(void **state)
 {
     (void)state;
@@ -269,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_many_threads),
         cmocka_unit_test(test_cancel_and_stale_numbers),
         cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_queue_deadline),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_refuses),
     };
