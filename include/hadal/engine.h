@@ -89,11 +89,11 @@ typedef struct hd_submit {
     int32_t ignore_eos; /**< non-zero: the end-of-sentence token is one like others */
     const int32_t *stop_ids; /**< [n_stop_ids], copied: each ends it as end of sentence does */
     int32_t n_stop_ids;
-    hd_sampling how;    /**< bias: copied */
-    uint64_t group;     /**< prefixes are shared within a group only */
-    uint64_t user;      /**< requests of different users get equal shares */
-    int32_t priority;   /**< larger goes first */
-    int64_t timeout_ms; /**< from submit to the end; 0: none */
+    hd_sampling how;          /**< bias: copied */
+    uint64_t group;           /**< prefixes are shared within a group only */
+    uint64_t user;            /**< requests of different users get equal shares */
+    int32_t priority;         /**< larger goes first */
+    int64_t timeout_ms;       /**< from submit to the end; 0: none */
     int64_t queue_timeout_ms; /**< from submit until it runs; 0: none */
     hd_output_kind output;
     hd_outparse_opts answer;         /**< CHAT: all of it; TEXT: the stop strings. Copied */
