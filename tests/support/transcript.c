@@ -187,7 +187,9 @@ static void play_row(const hd_json *row, hd_writer *w, hd_buf *out)
         return;
     }
     if (hd_str_starts(word, HD_STR("fail"))) {
-        hd_err why = {.code = hd_str_eqz(word, "fail_memory") ? HD_E_NOMEM : HD_E_DEVICE};
+        hd_err why = {.code = HD_E_DEVICE};
+        if (hd_str_eqz(word, "fail_memory")) why.code = HD_E_NOMEM;
+        if (hd_str_eqz(word, "fail_limit")) why.code = HD_E_LIMIT;
         snprintf(why.text, sizeof why.text, "%.*s", HD_STR_ARG(item(row, 1)->text));
         hd_writer_fail(w, &why, out);
         return;
