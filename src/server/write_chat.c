@@ -117,17 +117,13 @@ static void fail(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out)
 
 /* ---- a whole answer ---------------------------------------------------------------------------*/
 
-/* All text of a kind, as the inside of a JSON string. Returns its bytes. */
-static size_t put_texts(const hd_writer *w, hd_part_kind kind, hd_buf *out)
+/* All text of a kind, as the inside of a JSON string. */
+static void put_texts(const hd_writer *w, hd_part_kind kind, hd_buf *out)
 {
-    size_t n = 0;
     for (int32_t i = 0; i < w->n_parts; i++) {
         const hd_part *p = hd_writer_part(w, i);
-        if (p->kind != kind) continue;
-        hd_jsonw_str_part(out, hd_writer_said(w, p->text));
-        n += p->text.len;
+        if (p->kind == kind) hd_jsonw_str_part(out, hd_writer_said(w, p->text));
     }
-    return n;
 }
 
 static bool has_part(const hd_writer *w, hd_part_kind kind)

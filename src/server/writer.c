@@ -41,7 +41,7 @@ static void pass_on(hd_writer *w, hd_buf *out)
     hd_str more = hd_buf_str(&w->scratch);
     if (more.len == 0) return;
     if (p->kind != HD_PART_CALL) hd_writer_take_logprobs(w, p);
-    p->n_bytes += more.len;
+    p->has_text = true;
     if (w->keeps) {
         if (p->text.len == 0) p->text.begin = w->said.len;
         p->text.len += more.len;
@@ -84,7 +84,7 @@ static void close_part(hd_writer *w, bool is_cut, hd_buf *out)
     hd_detok_finish(&w->halves, &w->scratch);
     if (is_unwrapped(w, p))
         hd_unwrap_finish(&w->unwrap, &w->scratch);
-    else if (p->kind == HD_PART_CALL && p->n_bytes + w->scratch.len == 0 &&
+    else if (p->kind == HD_PART_CALL && !p->has_text && w->scratch.len == 0 &&
              (!is_cut || w->ops->needs_args))
         hd_buf_addz(&w->scratch, "{}");
     pass_on(w, out);
@@ -105,7 +105,6 @@ static hd_part *open_part(hd_writer *w, hd_part_kind kind, hd_str name, hd_buf *
             if (hd_str_eq(p.tool->name, name)) break;
         p.name = (hd_span){w->said.len, name.len};
         hd_buf_add_str(&w->said, name);
-        hd_writer_drop_logprobs(w);
     }
     hd_buf_add(&w->parts, &p, sizeof p);
     if (w->parts.status != HD_OK || w->said.status != HD_OK) return NULL;

@@ -46,8 +46,7 @@ void hd_writer_list_token(hd_writer *w, const hd_event *e, hd_buf *out)
     if (e->kind != HD_EVENT_TOKEN || !w->request->wants_logprobs || !w->opts.tokenizer) return;
     if (w->n_calls || e->token == w->dsml_id) return; /* no text comes behind calls */
     if (e->token == w->end_think_id) {
-        if (!w->is_behind_thought) w->n_thought = list->len;
-        w->is_behind_thought = true;
+        if (!w->is_in_text) w->n_thought = list->len;
         return;
     }
     if (hd_vocab_flags(vocab_of(w), e->token) & HD_TOKEN_SPECIAL) return;
@@ -61,31 +60,21 @@ void hd_writer_list_token(hd_writer *w, const hd_event *e, hd_buf *out)
     hd_buf_addz(list, "]},");
 }
 
-void hd_writer_drop_logprobs(hd_writer *w)
-{
-    if (w->request->dialect == HD_DIALECT_COMPLETIONS) return;
-    hd_buf_reset(&w->lists[0]);
-    w->n_thought = 0;
-}
-
 void hd_writer_take_logprobs(hd_writer *w, hd_part *p)
 {
     hd_buf *list = &w->lists[0];
     w->fresh = (hd_str){0};
+    w->is_in_text |= p->kind == HD_PART_TEXT;
     if (w->request->dialect == HD_DIALECT_COMPLETIONS || list->len == 0) return;
-    bool is_thought = p->kind == HD_PART_REASONING;
-    size_t begin = is_thought ? 0 : w->n_thought;
-    size_t end = is_thought && w->is_behind_thought ? w->n_thought : list->len;
+    size_t begin = p->kind == HD_PART_TEXT ? w->n_thought : 0;
     if (!w->keeps) hd_buf_reset(&w->kept);
     if (p->logprobs.len == 0) p->logprobs.begin = w->kept.len;
-    hd_buf_add(&w->kept, list->ptr + begin, end - begin);
+    hd_buf_add(&w->kept, list->ptr + begin, list->len - begin);
     if (w->kept.status != HD_OK) return;
-    p->logprobs.len += end - begin;
-    w->fresh = (hd_str){w->kept.ptr + w->kept.len - (end - begin), end - begin};
-    if (!is_thought) w->is_behind_thought = true;
+    w->fresh = (hd_str){w->kept.ptr + w->kept.len - (list->len - begin), list->len - begin};
+    p->logprobs.len += w->fresh.len;
     w->n_thought = 0;
-    memmove(list->ptr, list->ptr + end, list->len - end);
-    list->len -= end;
+    hd_buf_reset(list);
 }
 
 void hd_put_list(hd_buf *out, hd_str entries)

@@ -24,6 +24,7 @@ typedef struct hd_span {
 
 typedef struct hd_part {
     hd_part_kind kind;
+    bool has_text;             /* something was said in it, kept or not */
     bool is_cut;               /* the answer ended in it */
     char id[32];               /* Responses: of the item */
     char call_id[32];          /* CALL */
@@ -32,7 +33,6 @@ typedef struct hd_part {
     hd_span text;              /* reasoning, text, arguments (custom tools: raw input), if kept */
     hd_span seal;              /* REASONING */
     hd_span logprobs;          /* of hd_writer.kept */
-    size_t n_bytes;            /* of the text, kept or not */
 } hd_part;
 
 /* Why an answer ended; the columns of docs/http-answers.md. */
@@ -98,12 +98,12 @@ struct hd_writer {
      * shown is moved to `kept`. Chat, Responses: one list of objects. Completions: tokens, log
      * probabilities, likely ones, offsets, and all of them stay here in a whole answer. */
     hd_buf lists[HD_TOKEN_LISTS];
-    size_t n_thought;       /* bytes of lists[0] that are of reasoning, though text follows */
-    bool is_behind_thought; /* its end mark came */
-    hd_buf kept;            /* in a stream: those of one event */
-    hd_str fresh;           /* Chat, Responses: those of the text that is written now */
-    hd_detok spelling;      /* Completions: the text of all tokens */
-    size_t n_chars;         /* of it so far */
+    size_t n_thought;  /* bytes of lists[0] that are of reasoning which was not shown */
+    bool is_in_text;   /* some was shown */
+    hd_buf kept;       /* in a stream: those of one event */
+    hd_str fresh;      /* Chat, Responses: those of the text that is written now */
+    hd_detok spelling; /* Completions: the text of all tokens */
+    size_t n_chars;    /* of it so far */
     int32_t end_think_id, dsml_id;
 };
 
@@ -141,7 +141,6 @@ void hd_put_stream_error(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf
 void hd_writer_list_token(hd_writer *w, const hd_event *e, hd_buf *out);
 /** Make `fresh` those of the text of part p that is about to be written, and keep them. */
 void hd_writer_take_logprobs(hd_writer *w, hd_part *p);
-void hd_writer_drop_logprobs(hd_writer *w);
 /** Entries, each followed by a comma, as an array. */
 void hd_put_list(hd_buf *out, hd_str entries);
 /** Completions: add a token to the four lists. Its text, if the prompt's, goes to w->raw. */

@@ -229,6 +229,11 @@ static bool play(dice *d, hd_dialect dialect, hd_writer *const w[2], hd_buf out[
         send_pieces(d, w, out, HD_EVENT_TOOL_ARGS, hd_buf_str(args));
         for (int i = 0; i < 2 && !is_cut; i++) send(w[i], HD_EVENT_TOOL_CLOSE, HD_STR(""), &out[i]);
     }
+    if (!is_cut && roll(d, 4) == 0) {
+        size_t n = want->text.len;
+        random_text(d, 9, &want->text);
+        send_pieces(d, w, out, HD_EVENT_TEXT, hd_str_skip(hd_buf_str(&want->text), n));
+    }
     for (int i = 0; i < 2; i++) hd_writer_event(w[i], &end, &out[i]);
     snprintf(want->finish, sizeof want->finish, "%s",
              want->n_calls && end.end == HD_END_STOP ? "tool_calls" : words[end.end]);
@@ -416,6 +421,77 @@ static void ends(void **state)
     assert_string_equal(why.text, "it melted");
 }
 
+/* Behind the end nothing comes, and a whole answer gives no signs of life. */
+static void silence(void **state)
+{
+    (void)state;
+    const hd_err why = {.code = HD_E_DEVICE, .text = "late"};
+    for (int d = 0; d <= HD_DIALECT_MESSAGES; d++) {
+        for (int kind = 0; kind < 4; kind++) {
+            int n_ids;
+            hd_buf out;
+            hd_canon request = {.dialect = (hd_dialect)d, .streams = kind % 2};
+            hd_writer *w = make_writer(&request, &n_ids, &out);
+            if (!request.streams) {
+                hd_writer_ping(w, &out);
+                assert_int_equal(out.len, 0);
+            }
+            if (kind / 2)
+                hd_writer_event(w, &(hd_event){.kind = HD_EVENT_END, .stop_string = -1}, &out);
+            else
+                hd_writer_fail(w, &why, &out);
+            size_t len = out.len;
+            assert_true(len > 0);
+            send(w, HD_EVENT_TEXT, HD_STR("late"), &out);
+            hd_writer_ping(w, &out);
+            hd_writer_fail(w, &why, &out);
+            assert_int_equal(out.len, len);
+            hd_writer_destroy(w);
+            hd_buf_deinit(&out);
+        }
+    }
+}
+
+static int n_seals;
+
+static void seal(void *ctx, hd_buf *out)
+{
+    (void)ctx;
+    n_seals++;
+    hd_buf_addz(out, "c2VhbA");
+}
+
+/* The seal is asked for once, when the reasoning has ended. */
+static void seals(void **state)
+{
+    (void)state;
+    static const char *const members[] = {[HD_DIALECT_CHAT] = "none",
+                                          [HD_DIALECT_RESPONSES] =
+                                              "\"encrypted_content\":\"c2VhbA\"",
+                                          [HD_DIALECT_MESSAGES] = "\"signature\":\"c2VhbA\""};
+    for (size_t d = 0; d < HD_COUNT(with_calls); d++) {
+        int n_ids;
+        hd_buf out;
+        hd_writer *w;
+        hd_canon request = {.dialect = with_calls[d], .streams = true};
+        hd_writer_opts opts = transcript_opts(&request, NULL, &n_ids);
+        opts.seal = seal;
+        n_seals = 0;
+        hd_buf_init(&out, MAX_OUT);
+        assert_int_equal(hd_writer_create(&opts, &w, NULL), HD_OK);
+        send(w, HD_EVENT_REASONING, HD_STR("a"), &out);
+        send(w, HD_EVENT_REASONING, HD_STR("b"), &out);
+        assert_int_equal(n_seals, 0);
+        send(w, HD_EVENT_TEXT, HD_STR("c"), &out);
+        send(w, HD_EVENT_TOOL_OPEN, HD_STR("f"), &out);
+        hd_writer_event(w, &(hd_event){.kind = HD_EVENT_END, .stop_string = -1}, &out);
+        assert_int_equal(n_seals, request.dialect == HD_DIALECT_CHAT ? 0 : 1);
+        assert_int_equal(strstr(out.ptr, members[request.dialect]) != NULL, n_seals);
+        hd_writer_destroy(w);
+        hd_buf_deinit(&out);
+    }
+}
+
 static void call_ids(void **state)
 {
     (void)state;
@@ -441,6 +517,7 @@ int main(void)
         cmocka_unit_test(splits),         cmocka_unit_test(custom),    cmocka_unit_test(objects),
         cmocka_unit_test(random_answers), cmocka_unit_test(no_memory), cmocka_unit_test(no_room),
         cmocka_unit_test(idle_streams),   cmocka_unit_test(ends),      cmocka_unit_test(call_ids),
+        cmocka_unit_test(silence),        cmocka_unit_test(seals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
