@@ -380,8 +380,8 @@ static hd_status read_constraint(hd_batch_job *j, const hd_batch_model *m, const
     j->constraint.warn_ctx = j;
     if (format) HD_TRY(read_format(j, format, err));
     if (!tools) return HD_OK;
-    if (j->submit.constraint)
-        HD_FAIL(err, HD_E_UNSUPPORTED, "'response_format' with 'tools' is not supported");
+    if (format && j->constraint.warn) /* a grammar of the whole text knows no calls */
+        j->constraint.warn(j, "the response format is not enforced where tools are offered");
     HD_TRY(read_choice(j, find(row, "tool_choice"), err));
     HD_TRY(read_flag(row, "parallel_tool_calls", &calls_many, err));
     j->constraint.one_call = !calls_many;

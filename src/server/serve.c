@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "server/serve_parts.h"
+#include "server/service.h"
 
 #define DONE_PLACES      8192
 #define MAX_REPLAY_BYTES ((size_t)64 << 20)
@@ -49,6 +50,7 @@ static void on_tick(void *ctx)
         hd_exchange_tick(x, now);
     }
     stop_when_drained(s);
+    hd_service_alive();
 }
 
 static void say(hd_serve *s, const char *line)
@@ -86,6 +88,7 @@ static void on_signal(void *ctx, int number)
     }
     s->is_draining = true;
     s->drain_until_ns = hd_clock_ns() + (int64_t)s->opts.drain_timeout_s * 1000000000;
+    hd_service_stopping();
     say(s, "draining: no new requests; a second signal ends at once");
     stop_when_drained(s);
 }
@@ -193,5 +196,6 @@ uint16_t hd_serve_port(const hd_serve *s)
 
 hd_status hd_serve_run(hd_serve *s, hd_err *err)
 {
+    hd_service_ready(s->opts.model);
     return hd_http_run(s->http, err);
 }

@@ -160,6 +160,14 @@ class Batch(ModelTest):
         self.assertEqual(self.one(chat("x", max_tokens=50, tools=[DSML_TOOL],
                                        tool_choice="none"))["tool_calls"], [])
 
+    def test_calls_come_before_a_format(self):
+        """Of both, the calls are enforced, and the other is said."""
+        (got,), err = self.batch([chat("x", max_tokens=400, tools=[DSML_TOOL],
+                                       tool_choice="required",
+                                       response_format={"type": "json_object"})])
+        self.assertEqual(got["finish_reason"], "tool_calls")
+        self.assertIn("line 1: the response format is not enforced", err)
+
     def test_json_as_asked(self):
         schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]}
         got = self.one(chat("x", max_tokens=200, response_format={

@@ -358,6 +358,22 @@ class Operation(ModelTest):
         self.assertGreaterEqual(usage["prompt_cache_hit_tokens"],
                                 first["usage"]["total_tokens"] - 128)
 
+    def test_service_manager(self):
+        """Told when it is ready, that it is alive, and that it ends."""
+        path = os.path.join(self.scratch, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(path)
+            manager.settimeout(WAIT_S)
+            with Server(self.model, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"}) as s:
+                self.assertIn(b"READY=1", manager.recv(4096))
+                for _ in range(2):
+                    self.assertEqual(manager.recv(4096), b"WATCHDOG=1")
+                s.p.send_signal(signal.SIGTERM)
+                while (said := manager.recv(4096)) == b"WATCHDOG=1":
+                    pass
+                self.assertEqual(said, b"STOPPING=1")
+                self.assertEqual(s.p.wait(WAIT_S), 0)
+
     def test_queue_timeout(self):
         """Who does not come to run in time is told to come again."""
         with Server(self.model, "--max-seqs", 1, "--queue-s", 1) as s, contextlib.closing(
