@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/engine_open.h"
 #include "cli/settings.h"
+#include "server/release.h"
 #include "server/serve.h"
 
 static const char doc[] =
@@ -188,12 +189,14 @@ static void log_line(void *ctx, const char *line)
     fprintf(stderr, "hadal serve: %s\n", line);
 }
 
-static hd_release release_of(const options *o, const hd_model_info *info)
+static hd_status find_release(const options *o, hd_release *out, char why[300], hd_err *err)
 {
     static const hd_release releases[] = {HD_RELEASE_0731, HD_RELEASE_APRIL, HD_RELEASE_0731,
                                           HD_RELEASE_V41};
-    if (o->chat_release == 0 && info->chat_release == 0) return HD_RELEASE_APRIL;
-    return releases[o->chat_release];
+    if (o->chat_release == 0) return hd_release_find(o->dir, out, why, 300, err);
+    *out = releases[o->chat_release];
+    snprintf(why, 300, "as asked");
+    return HD_OK;
 }
 
 /* models/demo/ -> demo */
@@ -207,11 +210,10 @@ static const char *name_of(const char *dir, char out[256])
 }
 
 static void print_plan(const options *o, const hd_model_info *info, const char *model,
-                       hd_release release)
+                       hd_release release, const char *why)
 {
-    static const char *const names[] = {"april", "0731", "v4.1"};
-    fprintf(stderr, "%s (%s) on %s, chat format %s\n", model, info->variant, info->device,
-            names[release]);
+    fprintf(stderr, "%s (%s) on %s\nchat format %s (%s)\n", model, info->variant, info->device,
+            hd_release_name(release), why);
     fprintf(stderr,
             "memory: weights %.1f MB, sequences %.1f MB (%d at once, %d positions each at most), "
             "steps %.1f MB, snapshots %lld MB\n",
@@ -224,8 +226,10 @@ static hd_status serve(const options *o, hd_engine *engine, hd_err *err)
 {
     hd_model_info info;
     hd_serve *s;
-    char name[256];
+    char name[256], why[300];
+    hd_release release;
     hd_engine_get_info(engine, &info);
+    HD_TRY(find_release(o, &release, why, err));
     const char *model = o->model ? o->model : name_of(o->dir, name);
     hd_serve_opts opts = {.engine = engine,
                           .http = {.host = o->host,
@@ -234,7 +238,7 @@ static hd_status serve(const options *o, hd_engine *engine, hd_err *err)
                                    .key_file = o->key,
                                    .max_body_bytes = (size_t)o->max_body_mb << 20,
                                    .max_connections = (int)o->max_connections},
-                          .rules = {.release = release_of(o, &info),
+                          .rules = {.release = release,
                                     .samples_as_deepseek = o->sampling == 1,
                                     .fim_max_tokens = (int32_t)o->fim_max_tokens,
                                     .fim_omits_bos = o->fim_no_bos != 0},
@@ -252,7 +256,7 @@ static hd_status serve(const options *o, hd_engine *engine, hd_err *err)
                           .logs_access = o->access_log != 0};
     HD_TRY(try_engine(engine, err));
     HD_TRY(hd_serve_create(&opts, &s, err));
-    print_plan(o, &info, model, opts.rules.release);
+    print_plan(o, &info, model, release, why);
     fprintf(stderr, "listening on %s://%s:%u\n", o->cert ? "https" : "http", o->host,
             hd_serve_port(s));
     hd_status st = hd_serve_run(s, err);

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -357,6 +358,26 @@ class Operation(ModelTest):
         self.assertGreater(usage["prompt_tokens"], first["usage"]["total_tokens"])
         self.assertGreaterEqual(usage["prompt_cache_hit_tokens"],
                                 first["usage"]["total_tokens"] - 128)
+
+    def test_chat_release(self):
+        """By the encoder in the directory, else by config.json, else the latest."""
+        model = os.path.join(self.scratch, "released")
+        shutil.copytree(self.model, model)
+        path = os.path.join(model, "config.json")
+
+        def said(*args):
+            with Server(model, *args) as s:
+                return s.said
+
+        with open(path, encoding="utf-8") as f:
+            config = json.load(f)
+        config.pop("hadal.chat_release", None)
+        for value, says in ((None, "chat format 0731 (nothing says otherwise)"),
+                            ("april", "chat format april (config.json)")):
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(config | ({"hadal.chat_release": value} if value else {}), f)
+            self.assertIn(says, said())
+        self.assertIn("chat format v4.1 (as asked)", said("--chat-release", "v4.1"))
 
     def test_service_manager(self):
         """Told when it is ready, that it is alive, and that it ends."""
