@@ -29,7 +29,7 @@ typedef struct options {
     int64_t checks_config, prints_config;
     /* settings */
     const char *host, *api_key_file, *cert, *key, *cache_dir, *model, *aliases, *device, *isa,
-        *reasoning_field;
+        *reasoning_field, *trace;
     int64_t port, max_connections, max_body_mb, max_requests, drain_s, ping_s, queue_s, workers,
         access_log;
     int64_t max_seqs, ctx, chunk, kv_mb, checkpoint_mb, cache_dir_mb, threads, draft;
@@ -94,6 +94,7 @@ static const hd_setting table[] = {
     NUMBER("drain-s", drain_s, 1, 86400, 5, "Time for answers at the end (default 60)"),
     NUMBER("queue-s", queue_s, 1, 86400, 5, "Until a request runs (default 600)"),
     NUMBER("ping-s", ping_s, 1, 3600, 5, "Between signs of life on silent streams (default 10)"),
+    TEXT("trace", trace, "F", 5, "Times of requests, for chrome://tracing or Perfetto"),
     FLAG("access-log", access_log, 5, "A line for each request, without its text"),
     {0},
 };
@@ -250,6 +251,7 @@ static hd_status serve(const options *o, hd_engine *engine, hd_err *err)
                           .is_strict = o->strict_reasoning != 0,
                           .n_workers = (int)o->workers,
                           .ping_s = (int)o->ping_s,
+                          .trace_file = o->trace,
                           .queue_timeout_s = (int)o->queue_s,
                           .drain_timeout_s = (int)o->drain_s,
                           .log = log_line,

@@ -90,17 +90,32 @@ void hd_exchange_cut(hd_exchange *x)
 }
 
 /* One line; what was asked and answered is not in it. */
-static void log_access(const hd_exchange *x, const char *how, const hd_event *end)
+static void log_access(const hd_exchange *x, const hd_trace_request *r)
 {
     char line[400];
     if (!x->s->opts.log || !x->s->opts.logs_access) return;
     snprintf(line, sizeof line,
              "%s key=%s %s ms=%" PRId64 " first_ms=%" PRId64 " prompt=%d cached=%d generated=%d",
-             x->request_id, x->has_key ? x->key_name : "-", how,
-             (hd_clock_ns() - x->began_ns) / 1000000,
-             x->first_ns ? (x->first_ns - x->began_ns) / 1000000 : 0, end ? end->n_prompt : 0,
-             end ? end->n_cached : 0, end ? end->n_generated : 0);
+             r->id, x->has_key ? x->key_name : "-", r->how, (r->end_ns - r->began_ns) / 1000000,
+             r->first_ns ? (r->first_ns - r->began_ns) / 1000000 : 0, r->n_prompt, r->n_cached,
+             r->n_generated);
     x->s->opts.log(x->s->opts.ctx, line);
+}
+
+/* @param end may be NULL: it did not come to that. */
+static void record(const hd_exchange *x, const char *how, const hd_event *end)
+{
+    const hd_trace_request r = {.id = x->request_id,
+                                .how = how,
+                                .began_ns = x->began_ns,
+                                .submitted_ns = x->submitted_ns,
+                                .first_ns = x->first_ns,
+                                .end_ns = hd_clock_ns(),
+                                .n_prompt = end ? end->n_prompt : 0,
+                                .n_cached = end ? end->n_cached : 0,
+                                .n_generated = end ? end->n_generated : 0};
+    log_access(x, &r);
+    hd_tracefile_add(x->s->trace, &r);
 }
 
 /* ---- the worker's part ------------------------------------------------------------------------*/
@@ -250,7 +265,7 @@ static void begin_stream(hd_exchange *x)
 
 static void refuse(hd_exchange *x)
 {
-    log_access(x, x->call ? "refused" : "left", NULL);
+    record(x, x->call ? "refused" : "left", NULL);
     if (x->call)
         hd_serve_refuse(x->s, x->call, x->dialect, x->refusal, x->err.text, x->err.path,
                         x->request_id);
@@ -271,6 +286,7 @@ void hd_exchange_go_on(hd_exchange *x)
         return;
     }
     x->is_submitted = true;
+    x->submitted_ns = hd_clock_ns();
     if (!x->call)
         hd_engine_cancel(x->s->opts.engine, x->number);
     else
@@ -329,7 +345,7 @@ static void finish(hd_exchange *x, const hd_event *end)
     bool has_failed = hd_writer_end_fails(end, &why);
     count_end(x, end, has_failed);
     hd_history_keep(x);
-    log_access(x, !x->call ? "left" : has_failed ? "failed" : "done", end);
+    record(x, !x->call ? "left" : has_failed ? "failed" : "done", end);
     if (x->call) hd_http_on_gone(x->call, NULL, NULL);
     if (x->call && x->is_streaming) {
         if (send_out(x))

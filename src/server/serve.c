@@ -164,6 +164,8 @@ hd_status hd_serve_create(const hd_serve_opts *opts, hd_serve **out, hd_err *err
     if (opts->api_key_file)
         HD_TRY_GOTO(st, fail, hd_keys_load(opts->api_key_file, NULL, &s->keys, err));
     HD_TRY_GOTO(st, fail, open_history(s, err));
+    if (opts->trace_file)
+        HD_TRY_GOTO(st, fail, hd_tracefile_open(opts->trace_file, &s->trace, err));
     HD_TRY_GOTO(st, fail, hd_queue_create(DONE_PLACES, &s->done, err));
     HD_TRY_GOTO(
         st, fail,
@@ -184,6 +186,7 @@ void hd_serve_destroy(hd_serve *s)
     hd_http_destroy(s->http);
     hd_queue_destroy(s->done);
     hd_replay_destroy(s->replay);
+    hd_tracefile_close(s->trace);
     explicit_bzero(&s->sealer, sizeof s->sealer);
     hd_keys_deinit(&s->keys);
     hd_mem_free(s);

@@ -19,13 +19,14 @@ typedef struct hd_serve_opts {
     const char *aliases;      /* further names of it, separated by commas; NULL: none */
     const char *api_key_file; /* keys.h; NULL: everybody may, on a loopback address only */
     const char *reasoning_field;
-    const char *state_dir; /* replay map and key of seals outlive the program there; NULL: not */
-    bool is_strict;        /* a past turn of calls without its reasoning is refused */
-    int n_workers;         /* default 2 */
-    int max_open;          /* requests under way; default 4,096 */
-    int ping_s;            /* a sign of life on silent streams; default 10 */
-    int queue_timeout_s;   /* until a request runs; default 600 */
-    int drain_timeout_s;   /* what is under way may take so long at the end; default 60 */
+    const char *state_dir;  /* replay map and key of seals outlive the program there; NULL: not */
+    bool is_strict;         /* a past turn of calls without its reasoning is refused */
+    int n_workers;          /* default 2 */
+    int max_open;           /* requests under way; default 4,096 */
+    int ping_s;             /* a sign of life on silent streams; default 10 */
+    int queue_timeout_s;    /* until a request runs; default 600 */
+    int drain_timeout_s;    /* what is under way may take so long at the end; default 60 */
+    const char *trace_file; /* times of requests, for chrome://tracing; NULL: none */
     /** A line for the access log, or of something that went wrong. Without prompts. */
     void (*log)(void *ctx, const char *line);
     bool logs_access;

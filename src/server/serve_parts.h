@@ -11,6 +11,7 @@
 #include "server/replay.h"
 #include "server/seal.h"
 #include "server/serve.h"
+#include "server/tracefile.h"
 #include "server/workers.h"
 #include "server/writer.h"
 
@@ -25,6 +26,7 @@ struct hd_serve {
     hd_queue *done; /* exchanges that a worker is ready with; the loop pops */
     hd_keys keys;
     hd_replay *replay;
+    hd_tracefile *trace; /* may be NULL */
     hd_sealer sealer;
     int32_t think_id, no_think_id; /* <think>, </think> */
     hd_exchange *open;             /* all */
@@ -55,7 +57,7 @@ struct hd_exchange {
     bool has_key; /* counted under this key */
     uint8_t key[HD_SHA256_BYTES];
     char key_name[64];
-    int64_t began_ns, first_ns, last_ns; /* the request; its first token; what was last sent */
+    int64_t began_ns, submitted_ns, first_ns, last_ns; /* the last: of what was sent */
 
     /* a worker's, until it is in s->done */
     _Atomic bool is_gone; /* nobody waits for it: no work is needed */

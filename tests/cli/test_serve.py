@@ -395,6 +395,24 @@ class Operation(ModelTest):
                 self.assertEqual(said, b"STOPPING=1")
                 self.assertEqual(s.p.wait(WAIT_S), 0)
 
+    def test_trace(self):
+        """Complete spans of what ended; readable while the server runs, too."""
+        path = os.path.join(self.scratch, "trace.json")
+        with Server(self.model, "--trace", path) as s:
+            s.ask("POST", CHAT, user("x", max_tokens=3))
+            s.ask("POST", CHAT, user(5))
+            with open(path, encoding="utf-8") as f:
+                now = json.loads(f.read() + "{}]")
+            self.assertEqual(s.end(), 0)
+        with open(path, encoding="utf-8") as f:
+            spans = json.load(f)[:-1]
+        self.assertEqual(spans, now[:-1])
+        self.assertEqual([e["name"] for e in spans],
+                         ["request", "read", "first token", "generate", "request"])
+        self.assertEqual(spans[0]["args"]["generated"], 3)
+        self.assertEqual(spans[4]["args"]["how"], "refused")
+        self.assertAlmostEqual(spans[0]["dur"], sum(e["dur"] for e in spans[1:4]), delta=1)
+
     def test_queue_timeout(self):
         """Who does not come to run in time is told to come again."""
         with Server(self.model, "--max-seqs", 1, "--queue-s", 1) as s, contextlib.closing(
