@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,8 +21,9 @@
 
 #include "base/mem.h"
 
-#define MAX_HEADER_BYTES ((size_t)64 << 10)
-#define MAX_SIGNALS      8
+#define MAX_HEADER_BYTES  ((size_t)64 << 10)
+#define MAX_SIGNALS       8
+#define OTHER_DESCRIPTORS 128 /* shards, cache files, the loop's own */
 
 struct hd_http {
     hd_http_opts opts;
@@ -396,6 +398,24 @@ static void fill_defaults(hd_http_opts *o)
     if (!o->io_timeout_s) o->io_timeout_s = 60;
 }
 
+/* A connection is a descriptor; a process may have few of them unless it asks for more. Where it
+ * gets no more, there are fewer connections: accepting without a descriptor would spin. */
+static void make_descriptors(hd_http_opts *o)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)o->max_connections + OTHER_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    if (limit.rlim_cur < want) {
+        limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= want) return;
+    o->max_connections = limit.rlim_cur > 2 * OTHER_DESCRIPTORS
+                             ? (int)(limit.rlim_cur - OTHER_DESCRIPTORS)
+                             : OTHER_DESCRIPTORS;
+}
+
 hd_status hd_http_create(const hd_http_opts *opts, hd_http **out, hd_err *err)
 {
     hd_status st;
@@ -403,6 +423,7 @@ hd_status hd_http_create(const hd_http_opts *opts, hd_http **out, hd_err *err)
     h->opts = *opts;
     h->wake_fd = -1;
     fill_defaults(&h->opts);
+    make_descriptors(&h->opts);
     signal(SIGPIPE, SIG_IGN);
     h->base = event_base_new();
     HD_TRY_GOTO(st, fail, h->base ? HD_OK : HD_SET_ERR(err, HD_E_NOMEM, "out of memory"));

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ from support import PROGRAM, WAIT_S, ModelTest, hadal, main
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+SANITIZED = b"__asan_init" in open(PROGRAM, "rb").read()  # memory says nothing there
 
 
 class Server:
@@ -378,6 +380,40 @@ class Operation(ModelTest):
                 json.dump(config | ({"hadal.chat_release": value} if value else {}), f)
             self.assertIn(says, said())
         self.assertIn("chat format v4.1 (as asked)", said("--chat-release", "v4.1"))
+
+    def test_idle_streams(self):
+        """2,000 streams that wait for their turn cost little memory, and all are told to go on."""
+        n = 2000
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 8192 else 8192, hard))
+
+        def resident_mb(s):
+            with open(f"/proc/{s.p.pid}/status", encoding="ascii") as f:
+                return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) / 1024
+
+        with contextlib.ExitStack() as stack, Server(
+                self.model, "--max-seqs", 1, "--max-requests", 4096) as s:
+            def begin(text, max_tokens):
+                body = user(text, max_tokens=max_tokens, ignore_eos=True, stream=True)
+                return stack.enter_context(contextlib.closing(s.open_stream(CHAT, body)))
+            first = begin("x", 60000)
+            first.recv(4096)
+            before = resident_mb(s)
+            streams = [begin("y" * 100, 1) for _ in range(n)]
+            for stream in streams:
+                self.assertIn(b"200 OK", stream.recv(4096))
+            requests = s.stats()["requests"]
+            self.assertEqual((requests["waiting"], requests["running"]), (n, 1))
+            grown = resident_mb(s) - before
+            print(f"{n} waiting streams: {grown:.1f} MB")
+            if not SANITIZED:
+                self.assertLess(grown, 64)
+            first.close()
+            end = time.monotonic() + WAIT_S
+            while s.stats()["requests"]["done"] < n:
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.5)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     def test_service_manager(self):
         """Told when it is ready, that it is alive, and that it ends."""
