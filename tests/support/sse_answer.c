@@ -1,17 +1,31 @@
 #include "support/sse_answer.h"
 
-#include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-#include <cmocka.h>
+#include <stdlib.h>
 
 #include "base/jsonw.h"
 #include "base/utf8.h"
 
 #define MAX_BYTES ((size_t)8 << 20)
+
+/* No cmocka here: fuzzers use this as well. */
+HD_NORETURN static void wrong(const char *fmt, ...) HD_PRINTF(1, 2);
+
+HD_NORETURN static void wrong(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    abort();
+}
+
+#define REQUIRE(holds)                                                                             \
+    do {                                                                                           \
+        if (!(holds)) wrong("%s:%d: expected %s", __FILE__, __LINE__, #holds);                     \
+    } while (0)
 
 /* ---- pieces -----------------------------------------------------------------------------------*/
 
@@ -39,7 +53,7 @@ void sse_answer_deinit(sse_answer *a)
 static const hd_json *get(const hd_json *object, const char *key)
 {
     const hd_json *found = hd_json_get(object, key);
-    if (!found) fail_msg("no member '%s' in %.*s", key, HD_STR_ARG(object->text));
+    if (!found) wrong("no member '%s' in %.*s", key, HD_STR_ARG(object->text));
     return found;
 }
 
@@ -51,7 +65,7 @@ static bool is_word(const hd_json *node, const char *word)
 static int64_t get_number(const hd_json *object, const char *key)
 {
     int64_t n;
-    assert_int_equal(hd_json_i64(get(object, key), 0, INT64_MAX, &n, NULL), HD_OK);
+    REQUIRE(hd_json_i64(get(object, key), 0, INT64_MAX, &n, NULL) == HD_OK);
     return n;
 }
 
@@ -60,27 +74,27 @@ static const hd_json *parse(hd_str text, hd_arena *arena)
     static const hd_json_opts opts = {.allow_duplicates = true}; /* a model may repeat arguments */
     const hd_json *tree = NULL;
     hd_err err = {0};
-    assert_true(hd_utf8_valid(text));
+    REQUIRE(hd_utf8_valid(text));
     if (hd_json_parse(text, &opts, arena, &tree, &err) != HD_OK)
-        fail_msg("%s: %.*s", err.text, HD_STR_ARG(text));
+        wrong("%s: %.*s", err.text, HD_STR_ARG(text));
     return tree;
 }
 
 static void add_call(sse_answer *a, hd_str name)
 {
-    assert_true(a->n_calls < SSE_MAX_CALLS);
+    REQUIRE(a->n_calls < SSE_MAX_CALLS);
     hd_buf_add_str(&a->calls[a->n_calls++].name, name);
 }
 
 static void add_args(sse_answer *a, hd_str args)
 {
-    assert_true(a->n_calls > 0);
+    REQUIRE(a->n_calls > 0);
     hd_buf_add_str(&a->calls[a->n_calls - 1].args, args);
 }
 
 static void end_with(sse_answer *a, const char *finish)
 {
-    assert_string_equal(a->finish, "");
+    REQUIRE(!a->finish[0]);
     snprintf(a->finish, sizeof a->finish, "%s", finish);
 }
 
@@ -91,8 +105,8 @@ static void add_usage(sse_answer *a, const hd_json *usage, bool is_openai)
     a->n_out = get_number(usage, "completion_tokens");
     a->n_cached = get_number(get(usage, "prompt_tokens_details"), "cached_tokens");
     a->n_thought = get_number(get(usage, "completion_tokens_details"), "reasoning_tokens");
-    if (is_openai) assert_int_equal(get_number(usage, "total_tokens"), a->n_prompt + a->n_out);
-    assert_int_equal(get_number(usage, "prompt_cache_hit_tokens"), a->n_cached);
+    if (is_openai) REQUIRE(get_number(usage, "total_tokens") == a->n_prompt + a->n_out);
+    REQUIRE(get_number(usage, "prompt_cache_hit_tokens") == a->n_cached);
 }
 
 /* ---- Chat and Completions ---------------------------------------------------------------------*/
@@ -110,12 +124,12 @@ static void add_tool_delta(sse_answer *a, const hd_json *call)
 {
     const hd_json *function = get(call, "function");
     if (hd_json_get(call, "id")) {
-        assert_int_equal(get_number(call, "index"), a->n_calls);
-        assert_true(is_word(get(call, "type"), "function"));
+        REQUIRE(get_number(call, "index") == a->n_calls);
+        REQUIRE(is_word(get(call, "type"), "function"));
         add_call(a, get(function, "name")->text);
     } else {
-        assert_null(hd_json_get(function, "name"));
-        assert_int_equal(get_number(call, "index"), a->n_calls - 1);
+        REQUIRE(!hd_json_get(function, "name"));
+        REQUIRE(get_number(call, "index") == a->n_calls - 1);
     }
     add_args(a, get(function, "arguments")->text);
 }
@@ -137,7 +151,7 @@ static void add_chunk(sse_answer *a, const hd_json *chunk)
     const hd_json *usage = hd_json_get(chunk, "usage");
     if (usage) add_usage(a, usage, true);
     if (!choice) return;
-    assert_string_equal(a->finish, "");
+    REQUIRE(!a->finish[0]);
     if (hd_json_get(choice, "text"))
         hd_buf_add_str(&a->text, get(choice, "text")->text);
     else if (hd_json_get(choice, "delta"))
@@ -188,8 +202,8 @@ static void add_response(sse_answer *a, const hd_json *response)
 static void open_item(sse_answer *a, const hd_json *event)
 {
     const hd_json *item = get(event, "item");
-    assert_false(a->is_open);
-    assert_int_equal(get_number(event, "output_index"), a->n_open++);
+    REQUIRE(!a->is_open);
+    REQUIRE(get_number(event, "output_index") == a->n_open++);
     a->is_open = true;
     if (is_call_item(item)) add_call(a, get(item, "name")->text);
 }
@@ -197,8 +211,8 @@ static void open_item(sse_answer *a, const hd_json *event)
 static void add_response_delta(sse_answer *a, const hd_json *event)
 {
     hd_str type = get(event, "type")->text, delta = get(event, "delta")->text;
-    assert_true(a->is_open);
-    assert_int_equal(get_number(event, "output_index"), a->n_open - 1);
+    REQUIRE(a->is_open);
+    REQUIRE(get_number(event, "output_index") == a->n_open - 1);
     if (hd_str_eqz(type, "response.output_text.delta"))
         hd_buf_add_str(&a->text, delta);
     else if (hd_str_eqz(type, "response.reasoning_text.delta"))
@@ -215,7 +229,7 @@ static void add_response_event(sse_answer *a, const hd_json *event)
     } else if (hd_str_eqz(type, "response.output_item.added")) {
         open_item(a, event);
     } else if (hd_str_eqz(type, "response.output_item.done")) {
-        assert_true(a->is_open);
+        REQUIRE(a->is_open);
         a->is_open = false;
     } else if (hd_str_eqz(type, "response.completed") || hd_str_eqz(type, "response.incomplete") ||
                hd_str_eqz(type, "response.failed")) {
@@ -255,7 +269,7 @@ static void add_whole_message(sse_answer *a, const hd_json *message)
 {
     for (const hd_json *b = get(message, "content")->child; b; b = b->next) {
         add_block(a, b);
-        if (is_word(get(b, "type"), "thinking")) assert_true(get(b, "signature")->text.len > 0);
+        if (is_word(get(b, "type"), "thinking")) REQUIRE(get(b, "signature")->text.len > 0);
         if (is_word(get(b, "type"), "tool_use")) add_args(a, get(b, "input")->text);
     }
     end_message(a, get(message, "stop_reason"), get(message, "usage"));
@@ -268,26 +282,26 @@ static void add_block_delta(sse_answer *a, const hd_json *delta)
     if (is_word(type, "thinking_delta"))
         hd_buf_add_str(&a->reasoning, get(delta, "thinking")->text);
     if (is_word(type, "input_json_delta")) add_args(a, get(delta, "partial_json")->text);
-    if (is_word(type, "signature_delta")) assert_true(get(delta, "signature")->text.len > 0);
+    if (is_word(type, "signature_delta")) REQUIRE(get(delta, "signature")->text.len > 0);
 }
 
 static void add_message_event(sse_answer *a, const hd_json *event)
 {
     const hd_json *type = get(event, "type");
     if (is_word(type, "content_block_start")) {
-        assert_false(a->is_open);
-        assert_int_equal(get_number(event, "index"), a->n_open++);
+        REQUIRE(!a->is_open);
+        REQUIRE(get_number(event, "index") == a->n_open++);
         a->is_open = true;
         add_block(a, get(event, "content_block"));
     } else if (is_word(type, "content_block_delta")) {
-        assert_true(a->is_open);
-        assert_int_equal(get_number(event, "index"), a->n_open - 1);
+        REQUIRE(a->is_open);
+        REQUIRE(get_number(event, "index") == a->n_open - 1);
         add_block_delta(a, get(event, "delta"));
     } else if (is_word(type, "content_block_stop")) {
-        assert_true(a->is_open);
+        REQUIRE(a->is_open);
         a->is_open = false;
     } else if (is_word(type, "message_delta")) {
-        assert_false(a->is_open);
+        REQUIRE(!a->is_open);
         end_message(a, get(get(event, "delta"), "stop_reason"), get(event, "usage"));
     } else if (is_word(type, "error")) {
         end_with(a, "failed");
@@ -304,26 +318,26 @@ static void add_event(sse_answer *a, hd_dialect dialect, hd_str lines, int64_t i
     if (hd_str_starts(lines, HD_STR(": "))) return; /* a comment */
     if (has_names) {
         size_t end = hd_str_find(lines, HD_STR("\n"), 0);
-        assert_true(hd_str_starts(lines, HD_STR("event: ")) && end < lines.len);
+        REQUIRE(hd_str_starts(lines, HD_STR("event: ")) && end < lines.len);
         name = (hd_str){lines.ptr + 7, end - 7};
         lines = hd_str_skip(lines, end + 1);
     }
-    assert_true(hd_str_starts(lines, HD_STR("data: ")));
-    assert_int_equal(hd_str_find(lines, HD_STR("\n"), 0), lines.len);
+    REQUIRE(hd_str_starts(lines, HD_STR("data: ")));
+    REQUIRE(hd_str_find(lines, HD_STR("\n"), 0) == lines.len);
     hd_str data = hd_str_skip(lines, 6);
     if (hd_str_eqz(data, "[DONE]")) {
-        assert_false(has_names);
+        REQUIRE(!has_names);
         return;
     }
     hd_arena arena;
     hd_arena_init(&arena, MAX_BYTES);
     const hd_json *event = parse(data, &arena);
-    if (has_names) assert_true(hd_str_eq(get(event, "type")->text, name));
+    if (has_names) REQUIRE(hd_str_eq(get(event, "type")->text, name));
     if (dialect == HD_DIALECT_RESPONSES) {
-        assert_int_equal(get_number(event, "sequence_number"), i);
+        REQUIRE(get_number(event, "sequence_number") == i);
         add_response_event(a, event);
     } else if (dialect == HD_DIALECT_MESSAGES) {
-        if (i == 0) assert_true(is_word(get(event, "type"), "message_start"));
+        if (i == 0) REQUIRE(is_word(get(event, "type"), "message_start"));
         add_message_event(a, event);
     } else if (hd_json_get(event, "error")) {
         end_with(a, "failed");
@@ -337,7 +351,7 @@ void sse_answer_stream(sse_answer *a, hd_dialect dialect, hd_str bytes)
 {
     for (int64_t i = 0; bytes.len; i++) {
         size_t end = hd_str_find(bytes, HD_STR("\n\n"), 0);
-        assert_true(end < bytes.len);
+        REQUIRE(end < bytes.len);
         add_event(a, dialect, (hd_str){bytes.ptr, end}, i);
         bytes = hd_str_skip(bytes, end + 2);
     }
@@ -361,8 +375,7 @@ void sse_answer_whole(sse_answer *a, hd_dialect dialect, hd_str bytes)
 
 static void same_text(const char *what, hd_str a, hd_str b)
 {
-    if (!hd_str_eq(a, b))
-        fail_msg("%s differs:\n  %.*s\n  %.*s", what, HD_STR_ARG(a), HD_STR_ARG(b));
+    if (!hd_str_eq(a, b)) wrong("%s differs:\n  %.*s\n  %.*s", what, HD_STR_ARG(a), HD_STR_ARG(b));
 }
 
 /* As Python would print the object. */
@@ -393,14 +406,14 @@ void sse_answer_same(const sse_answer *a, const sse_answer *b, bool has_objects)
 {
     same_text("reasoning", hd_buf_str(&a->reasoning), hd_buf_str(&b->reasoning));
     same_text("text", hd_buf_str(&a->text), hd_buf_str(&b->text));
-    assert_int_equal(a->n_calls, b->n_calls);
+    REQUIRE(a->n_calls == b->n_calls);
     for (int i = 0; i < a->n_calls; i++) {
         same_text("name", hd_buf_str(&a->calls[i].name), hd_buf_str(&b->calls[i].name));
         same_args(hd_buf_str(&a->calls[i].args), hd_buf_str(&b->calls[i].args), has_objects);
     }
-    assert_string_equal(a->finish, b->finish);
-    assert_int_equal(a->n_prompt, b->n_prompt);
-    assert_int_equal(a->n_cached, b->n_cached);
-    assert_int_equal(a->n_out, b->n_out);
-    assert_int_equal(a->n_thought, b->n_thought);
+    REQUIRE(strcmp(a->finish, b->finish) == 0);
+    REQUIRE(a->n_prompt == b->n_prompt);
+    REQUIRE(a->n_cached == b->n_cached);
+    REQUIRE(a->n_out == b->n_out);
+    REQUIRE(a->n_thought == b->n_thought);
 }

@@ -30,8 +30,8 @@ void sse_answer_init(sse_answer *a);
 void sse_answer_deinit(sse_answer *a);
 void sse_answer_stream(sse_answer *a, hd_dialect dialect, hd_str bytes);
 void sse_answer_whole(sse_answer *a, hd_dialect dialect, hd_str bytes);
-/** Fails the test if two answers differ. @param has_objects arguments are objects: white space does
- *  not count. */
+/** Ends the program if two answers differ. @param has_objects arguments are objects: white space
+ * does not count. */
 void sse_answer_same(const sse_answer *a, const sse_answer *b, bool has_objects);
 
 #endif
