@@ -13,6 +13,12 @@
 #define HD_MAX_STOPS      16
 #define HD_MAX_USER_BYTES 512
 
+/* A string that was joined and has room behind it. */
+typedef struct hd_room {
+    char *text;
+    size_t cap;
+} hd_room;
+
 typedef struct hd_parser {
     const hd_json *body;
     hd_canon *out;
@@ -20,6 +26,8 @@ typedef struct hd_parser {
     hd_canon_turn *last_turn;
     hd_canon_call *last_call; /* of last_turn */
     hd_canon_tool *last_tool;
+    hd_room rooms[2]; /* a turn's content and its reasoning may grow by turns */
+    unsigned next_room;
     hd_err *err;
 } hd_parser;
 
@@ -57,7 +65,8 @@ hd_status hd_parse_need_object(hd_parser *p, const hd_json *object, const char *
 hd_status hd_parse_array(hd_parser *p, const hd_json *object, const char *key,
                          const hd_json **out) HD_WARN_UNUSED;
 
-/** `a` + `between` + `b` in the arena; `b` alone when `a` has no pointer. */
+/** `a` + `between` + `b` in the arena; `b` alone when `a` has no pointer. Many joins of one string
+ *  take time in proportion to its length. */
 hd_status hd_parse_join(hd_parser *p, hd_str *a, const char *between, hd_str b) HD_WARN_UNUSED;
 /** The text of what is a string or a list of parts; parts are joined by an empty line. Refuses
  *  what is no text. */
@@ -99,6 +108,8 @@ hd_status hd_parse_spaced(hd_parser *p, hd_str space, hd_str short_name,
 
 /** Append a turn, which is p->last_turn then. */
 hd_status hd_parse_add_turn(hd_parser *p, hd_role role, const hd_json *source) HD_WARN_UNUSED;
+/** Whether there is nothing but white space. */
+bool hd_parse_is_blank(hd_str s);
 /** More reasoning of the last turn, `between` in front of it; white space alone is none: clients
  *  fill the member with it. */
 hd_status hd_parse_add_reasoning(hd_parser *p, hd_str text, const char *between) HD_WARN_UNUSED;

@@ -128,6 +128,23 @@ hd_status hd_parse_array(hd_parser *p, const hd_json *object, const char *key, c
 
 /* ---- text ---- */
 
+/* `s` as a string that has room for `len` bytes: in place, if it is one that was joined before. */
+static char *make_room(hd_parser *p, hd_str s, size_t len)
+{
+    hd_room *room = &p->rooms[p->next_room % HD_COUNT(p->rooms)];
+    for (size_t i = 0; i < HD_COUNT(p->rooms); i++) {
+        if (p->rooms[i].text != s.ptr) continue;
+        if (p->rooms[i].cap >= len) return p->rooms[i].text;
+        room = &p->rooms[i];
+    }
+    char *text = hd_arena_try_alloc(p->arena, 2 * len, 1);
+    if (!text) return NULL;
+    memcpy(text, s.ptr, s.len);
+    if (room == &p->rooms[p->next_room % HD_COUNT(p->rooms)]) p->next_room++;
+    *room = (hd_room){text, 2 * len};
+    return text;
+}
+
 hd_status hd_parse_join(hd_parser *p, hd_str *a, const char *between, hd_str b)
 {
     if (!a->ptr) {
@@ -135,9 +152,8 @@ hd_status hd_parse_join(hd_parser *p, hd_str *a, const char *between, hd_str b)
         return HD_OK;
     }
     size_t gap = strlen(between), len = a->len + gap + b.len;
-    char *text = hd_arena_try_alloc(p->arena, len + 1, 1);
+    char *text = make_room(p, *a, len + 1);
     if (!text) return hd_parse_no_memory(p);
-    memcpy(text, a->ptr, a->len);
     memcpy(text + a->len, between, gap);
     if (b.len) memcpy(text + a->len + gap, b.ptr, b.len);
     *a = (hd_str){text, len};

@@ -20,20 +20,19 @@ static bool is_open(const hd_parser *p)
 static hd_status add_reasoning(hd_parser *p, const hd_json *item)
 {
     const hd_json *list;
-    hd_str seal = {0};
+    hd_str seal = {0}, all = {0}, text;
     HD_TRY(hd_parse_array(p, item, "content", &list));
     HD_TRY(hd_parse_str(p, item, "encrypted_content", &seal));
-    if ((!list || list->n == 0) && seal.len == 0) return HD_OK;
+    for (const hd_json *x = list ? list->child : NULL; x; x = x->next) {
+        if (x->kind != HD_JSON_OBJECT) return hd_parse_wrong(p, HD_E_FORMAT, x, "an object");
+        HD_TRY(hd_parse_need_str(p, x, "text", &text));
+        HD_TRY(hd_parse_join(p, &all, "\n", text));
+    }
+    if (hd_parse_is_blank(all) && seal.len == 0) return HD_OK;
     if (!is_open(p) || p->last_turn->content.len || p->last_turn->calls)
         HD_TRY(hd_parse_add_turn(p, HD_ROLE_ASSISTANT, item));
     if (seal.len) p->last_turn->seal = seal;
-    for (const hd_json *x = list ? list->child : NULL; x; x = x->next) {
-        hd_str text;
-        if (x->kind != HD_JSON_OBJECT) return hd_parse_wrong(p, HD_E_FORMAT, x, "an object");
-        HD_TRY(hd_parse_need_str(p, x, "text", &text));
-        HD_TRY(hd_parse_add_reasoning(p, text, "\n"));
-    }
-    return HD_OK;
+    return hd_parse_add_reasoning(p, all, "\n");
 }
 
 static hd_status add_answer(hd_parser *p, const hd_json *item, hd_str text)
@@ -140,9 +139,11 @@ static hd_status read_input(hd_parser *p)
 {
     const hd_json *input = hd_parse_find(p->body, "input");
     const hd_json *instructions = hd_parse_find(p->body, "instructions");
-    if (instructions) {
+    hd_str text = {0};
+    HD_TRY(hd_parse_str(p, p->body, "instructions", &text));
+    if (text.len) {
         HD_TRY(hd_parse_add_turn(p, HD_ROLE_SYSTEM, instructions));
-        HD_TRY(hd_parse_str(p, p->body, "instructions", &p->last_turn->content));
+        p->last_turn->content = text;
     }
     if (!input && !instructions)
         return hd_parse_missing(p, p->body, "input", "a string or an array of items");

@@ -19,7 +19,7 @@ hd_status hd_parse_add_turn(hd_parser *p, hd_role role, const hd_json *source)
     return HD_OK;
 }
 
-static bool is_blank(hd_str s)
+bool hd_parse_is_blank(hd_str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (!memchr(" \t\r\n", s.ptr[i], 4)) return false;
@@ -28,7 +28,8 @@ static bool is_blank(hd_str s)
 
 hd_status hd_parse_add_reasoning(hd_parser *p, hd_str text, const char *between)
 {
-    return is_blank(text) ? HD_OK : hd_parse_join(p, &p->last_turn->reasoning, between, text);
+    return hd_parse_is_blank(text) ? HD_OK
+                                   : hd_parse_join(p, &p->last_turn->reasoning, between, text);
 }
 
 hd_status hd_parse_add_call(hd_parser *p, hd_str id, hd_str name, const hd_json *source)

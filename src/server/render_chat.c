@@ -46,9 +46,8 @@ static const char *effort_prefix(chat *t)
     hd_canon *c = t->r->c;
     if (c->effort == HD_EFFORT_MAX && t->r->deployment->max_context < DEEP_CONTEXT)
         hd_canon_warn(c, "effort max wants a context of 393216 positions");
-    for (const hd_chat_effort *e = t->rules->efforts; e->name; e++) {
+    for (const hd_chat_effort *e = t->rules->efforts; e->name; e++)
         if (strcmp(e->name, names[c->effort]) == 0) return e->prefix;
-    }
     hd_canon_warn(c, "this release does not have that effort: its lowest is used");
     return t->rules->efforts[0].prefix;
 }
@@ -103,6 +102,13 @@ static bool is_system(const chat *t, const hd_canon_turn *turn)
            (turn->role == HD_ROLE_DEVELOPER && t->rules->has_system_token);
 }
 
+/* Whether a system message leaves nothing. For V4.1 the service drops an empty one in Chat only. */
+static bool vanishes(const chat *t, const hd_canon_turn *turn)
+{
+    bool stays = t->rules->has_system_token && t->r->c->dialect != HD_DIALECT_CHAT;
+    return turn->content.len == 0 && !stays;
+}
+
 /* In V4, what Messages has in the middle is a user's text; in front of all stands `system` only. */
 static bool leads(const chat *t, const hd_canon_turn *turn, const hd_canon_turn *first)
 {
@@ -116,7 +122,7 @@ static bool leads(const chat *t, const hd_canon_turn *turn, const hd_canon_turn 
 static hd_status add_start(chat *t, const hd_canon_turn **rest)
 {
     const hd_canon_turn *turn = t->r->c->turns;
-    while (turn && is_system(t, turn) && turn->content.len == 0) turn = turn->next;
+    while (turn && is_system(t, turn) && vanishes(t, turn)) turn = turn->next;
     const hd_canon_turn *first = turn;
     const char *effort = t->r->c->thinks ? effort_prefix(t) : "";
     bool has_system = (turn && leads(t, turn, first)) || has_extras(t->r->c);
@@ -166,7 +172,6 @@ static void add_result(chat *t, hd_str text)
 /* V4 has no token for a system message that does not stand in front. */
 static void add_system(chat *t, hd_str text)
 {
-    if (text.len == 0) return;
     if (t->rules->has_system_token) {
         hd_prompt_add_token(&t->out, HD_TOKEN_SYSTEM);
     } else if (t->r->c->dialect == HD_DIALECT_MESSAGES) {
@@ -282,7 +287,7 @@ static void add_answer(chat *t)
 static hd_status add_turn(chat *t, const hd_canon_turn *turn)
 {
     if (is_system(t, turn)) {
-        add_system(t, turn->content);
+        if (!vanishes(t, turn)) add_system(t, turn->content);
         return HD_OK;
     }
     switch (turn->role) {

@@ -409,6 +409,31 @@ static void many(void **state)
     hd_buf_deinit(&text);
 }
 
+/* Texts that grow piece by piece, two at a time. */
+static void many_pieces(void **state)
+{
+    (void)state;
+    hd_canon c;
+    hd_err err;
+    hd_buf text;
+    hd_buf_init(&text, (size_t)16 << 20);
+    hd_buf_addz(&text, "{\"messages\": [{\"role\": \"assistant\", \"content\": [");
+    for (int i = 0; i < 20000; i++)
+        hd_buf_addf(&text,
+                    "%s{\"type\": \"text\", \"text\": \"%d\"}, {\"type\": \"thinking\", "
+                    "\"thinking\": \"t\"}",
+                    i ? ", " : "", i % 10);
+    hd_buf_addz(&text, "]}]}");
+    assert_int_equal(parse(HD_DIALECT_MESSAGES, hd_buf_str(&text), &c, &err), HD_OK);
+    hd_str content = c.turns->content, reasoning = c.turns->reasoning;
+    assert_int_equal(content.len, 20000 + 2 * 19999);
+    assert_int_equal(reasoning.len, 20000 + 2 * 19999);
+    for (size_t i = 0; i < 20000; i++)
+        assert_true(content.ptr[3 * i] == (char)('0' + i % 10) && reasoning.ptr[3 * i] == 't');
+    assert_true(arena.used_bytes < (size_t)16 << 20);
+    hd_buf_deinit(&text);
+}
+
 /* An arena that is too small is said to be so. */
 static void no_memory(void **state)
 {
@@ -434,6 +459,7 @@ int main(void)
         cmocka_unit_test(other_dialects_refused),
         cmocka_unit_test(wrong_types_everywhere),
         cmocka_unit_test(many),
+        cmocka_unit_test(many_pieces),
         cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
