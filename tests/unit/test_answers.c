@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "hadal/engine.h"
 #include "support/modelrun.h"
+#include "text/chat_rules.h"
 
 enum { MAX_CTX = 600, MAX_NEW = 200, MAX_TEXT = 1 << 16 };
 enum { WAIT_MS = 600000 }; /* sanitizers on a busy machine are slow */
@@ -307,6 +308,35 @@ static void test_constraint(void **state)
     parse_json(a.text, a.len, HD_JSON_OBJECT);
 }
 
+/* The prompt has opened the block of calls: the answer is the rest of it, and nothing else. */
+static void test_calls_begun(void **state)
+{
+    (void)state;
+    static const char tools[] =
+        "[{\"name\": \"f\", \"parameters\": {\"type\": \"object\", \"properties\": {\"on\": "
+        "{\"type\": \"boolean\"}}, \"required\": [\"on\"]}}, {\"name\": \"g\"}]";
+    hd_constraint c = {.kind = HD_GRAMMAR_TOOLS,
+                       .text = tools,
+                       .len = sizeof tools - 1,
+                       .choice = HD_TOOLS_NAMED,
+                       .tool_name = "f",
+                       .one_call = 1};
+    hd_submit s = plain(MAX_NEW);
+    s.ignore_eos = 0;
+    s.output = HD_OUTPUT_CHAT;
+    s.answer.start = HD_OUT_START_CALLS;
+    s.answer.has_tools = 1;
+    s.constraint = &c;
+    if (hd_tokenizer_find(tokenizer, HD_TOKEN_DSML) < 0) fail_msg("no DSML token to test with");
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        s.how.seed = seed;
+        run(&s, &a);
+        assert_int_equal(a.end.end, HD_END_STOP);
+        assert_int_equal(a.end.n_calls, 1);
+        assert_int_equal(a.len, 0);
+    }
+}
+
 static void test_constraint_refused(void **state)
 {
     (void)state;
@@ -330,9 +360,10 @@ static void test_constraint_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_stop_strings),
-        cmocka_unit_test(test_stop_ids),   cmocka_unit_test(test_logprobs_and_echo),
-        cmocka_unit_test(test_constraint), cmocka_unit_test(test_constraint_refused),
+        cmocka_unit_test(test_text),        cmocka_unit_test(test_stop_strings),
+        cmocka_unit_test(test_stop_ids),    cmocka_unit_test(test_logprobs_and_echo),
+        cmocka_unit_test(test_constraint),  cmocka_unit_test(test_constraint_refused),
+        cmocka_unit_test(test_calls_begun),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
