@@ -72,6 +72,7 @@ void hd_sha256_init(hd_sha256 *s)
 
 void hd_sha256_add(hd_sha256 *s, const void *data, size_t n)
 {
+    if (n == 0) return; /* data may be NULL then */
     const uint8_t *p = data;
     size_t held = s->n % sizeof s->block;
     s->n += n;

@@ -330,13 +330,22 @@ static void reply_whole(hd_exchange *x, const hd_event *end, const hd_err *why)
 {
     char ms[24];
     snprintf(ms, sizeof ms, "%" PRId64, (hd_clock_ns() - x->began_ns) / 1000000);
+    hd_err lost = {0};
+    if (hd_writer_status(x->writer, &lost) != HD_OK ||
+        hd_buf_status(&x->out, "the answer", &lost) != HD_OK) {
+        hd_serve_refuse(x->s, x->call, x->dialect, HD_REFUSE_INTERNAL, lost.text, "",
+                        x->request_id);
+        return;
+    }
     if (end->end == HD_END_STOP || end->end == HD_END_LENGTH) {
         hd_http_add_header(x->call, "openai-processing-ms", ms);
         hd_http_reply(x->call, 200, "application/json", hd_buf_str(&x->out));
         return;
     }
-    hd_serve_refuse(x->s, x->call, x->dialect, hd_api_error_of(why), why->text, why->path,
-                    x->request_id);
+    /* Behind the first token no mistake of the client is left. */
+    hd_refusal refusal =
+        end->n_generated && why->code != HD_E_CANCELLED ? HD_REFUSE_INTERNAL : hd_api_error_of(why);
+    hd_serve_refuse(x->s, x->call, x->dialect, refusal, why->text, why->path, x->request_id);
 }
 
 static void finish(hd_exchange *x, const hd_event *end)

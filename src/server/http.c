@@ -70,12 +70,16 @@ static void tell_gone(hd_http_call *c)
     if (on_gone) on_gone(c->arg);
 }
 
-/* evhttp has found out itself, while it wrote; it frees the connection. */
+/* evhttp has found out itself, while it wrote; it frees the connection. A request whose answer was
+ * not complete it has let go before: that is ours then. */
 static void on_connection_closed(struct evhttp_connection *con, void *arg)
 {
+    hd_http_call *c = arg;
+    struct evhttp_request *req = c->req;
     (void)con;
-    tell_gone(arg);
-    drop_call(arg);
+    tell_gone(c);
+    drop_call(c);
+    if (!evhttp_request_get_connection(req)) evhttp_request_free(req);
 }
 
 /* The kernel has seen the client's FIN or RST. evhttp does not look while an answer is made. */

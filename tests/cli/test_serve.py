@@ -383,7 +383,7 @@ class Operation(ModelTest):
 
     def test_idle_streams(self):
         """2,000 streams that wait for their turn cost little memory, and all are told to go on."""
-        n = 2000
+        n = 200 if SANITIZED else 2000
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 8192 else 8192, hard))
 
@@ -403,6 +403,8 @@ class Operation(ModelTest):
             for stream in streams:
                 self.assertIn(b"200 OK", stream.recv(4096))
             requests = s.stats()["requests"]
+            while requests["waiting"] < n:  # the first byte comes before the engine has it
+                requests = s.stats()["requests"]
             self.assertEqual((requests["waiting"], requests["running"]), (n, 1))
             grown = resident_mb(s) - before
             print(f"{n} waiting streams: {grown:.1f} MB")
