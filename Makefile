@@ -84,9 +84,10 @@ oracle: ## compare with the PyPI packages tokenizers and deepseek-recipe
 	@$(call cmake,release)
 	@tests/oracle/run.sh
 
-api: ## read answers with the PyPI packages openai and anthropic
+api: ## hadal serve on the bundled model, driven by the clients' own packages
 	@tools/setup.sh api
-	@tests/api/run.sh
+	@$(call cmake,program)
+	@tests/api/run.sh $(BUILD)/hadal
 
 install: all ## install to $(DESTDIR)$(PREFIX)
 	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))

@@ -1,5 +1,7 @@
 #include "server/api_error.h"
 
+#include <string.h>
+
 #include "base/jsonw.h"
 
 static const hd_api_error errors[] = {
@@ -60,6 +62,10 @@ void hd_api_error_body(hd_dialect dialect, hd_refusal why, const char *message, 
     }
     hd_jsonw_str(out, hd_str_from(message));
     if (is_messages) {
+        /* Anthropic's client then sends the whole history itself (its tool runner asks first). */
+        if (strcmp(path, "thread") == 0)
+            hd_buf_addz(out, ",\"details\":{\"error_code\":\"thread_unsupported_request\","
+                             "\"unsupported\":[]}");
         hd_buf_addz(out, "},\"request_id\":");
         hd_jsonw_str(out, hd_str_from(request_id));
         hd_buf_addz(out, "}");

@@ -100,13 +100,21 @@ static int32_t default_tokens(const hd_canon *c)
     return c->effort == HD_EFFORT_MAX ? DEEP_TOKENS : THINKING_TOKENS;
 }
 
+/* Clients know it by these words, as the services say them: agents shorten their history then. */
+static hd_status too_long(hd_renderer *r, size_t n_prompt, int32_t most)
+{
+    if (r->c->dialect == HD_DIALECT_MESSAGES)
+        HD_FAIL(r->err, HD_E_LIMIT, "prompt is too long: %zu tokens > %d maximum", n_prompt, most);
+    HD_FAIL(r->err, HD_E_LIMIT,
+            "this model's maximum context length is %d tokens, and the prompt has %zu", most,
+            n_prompt);
+}
+
 static hd_status set_limits(hd_renderer *r, size_t n_prompt, hd_submit *s)
 {
     hd_canon *c = r->c;
     int32_t max_context = r->deployment->max_context, cap = r->deployment->fim_max_tokens;
-    if (n_prompt >= (size_t)max_context)
-        HD_FAIL(r->err, HD_E_LIMIT, "prompt is too long: %zu tokens > %d maximum", n_prompt,
-                max_context - 1);
+    if (n_prompt >= (size_t)max_context) return too_long(r, n_prompt, max_context - 1);
     int32_t room = max_context - (int32_t)n_prompt;
     s->max_new = c->max_tokens ? c->max_tokens : default_tokens(c);
     if (c->input == HD_INPUT_FILL && cap > 0 && s->max_new > cap) s->max_new = cap;

@@ -14,6 +14,7 @@
 #include "server/service.h"
 
 #define DONE_PLACES      8192
+#define LAST_WORDS_NS    ((int64_t)3000000000)
 #define MAX_REPLAY_BYTES ((size_t)64 << 20)
 
 /* ---- callbacks of the loop --------------------------------------------------------------------*/
@@ -35,10 +36,18 @@ static void on_events(void *ctx)
     }
 }
 
+/* Whose time is up is told so, as an answer that has failed; a moment later the connections are
+ * cut.
+ */
 static void stop_when_drained(hd_serve *s)
 {
-    bool is_late = hd_clock_ns() > s->drain_until_ns;
-    if (s->is_draining && (s->n_open == 0 || is_late)) hd_http_stop(s->http);
+    int64_t late_ns = hd_clock_ns() - s->drain_until_ns;
+    if (!s->is_draining) return;
+    if (s->n_open == 0 || late_ns > LAST_WORDS_NS)
+        hd_http_stop(s->http);
+    else if (late_ns > 0)
+        for (hd_exchange *x = s->open; x; x = x->next)
+            if (x->is_submitted) hd_engine_cancel(s->opts.engine, x->number);
 }
 
 static void on_tick(void *ctx)

@@ -13,68 +13,12 @@ import subprocess
 import time
 import unittest
 
+from server import Server
 from support import PROGRAM, WAIT_S, ModelTest, hadal, main
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
 SANITIZED = b"__asan_init" in open(PROGRAM, "rb").read()  # memory says nothing there
-
-
-class Server:
-    """A server on a free port; its standard error is read line by line."""
-
-    def __init__(self, model, *args, env=None):
-        self.p = subprocess.Popen([PROGRAM, "serve", model, "--port", "0", "--threads", "1",
-                                   *map(str, args)], stderr=subprocess.PIPE, text=True,
-                                  env={**os.environ, **(env or {})})
-        self.said = ""
-        self.port = int(self.wait(r"listening on https?://[^\s]*:(\d+)\n"))
-
-    def wait(self, pattern):
-        while not re.search(pattern, self.said):
-            line = self.p.stderr.readline()
-            if not line:
-                raise AssertionError(f"ended with {self.p.wait()}: {self.said}")
-            self.said += line
-        return re.search(pattern, self.said).groups()[0] if "(" in pattern else None
-
-    def ask(self, method, path, body=None, headers=None):
-        """(status, parsed body, headers)"""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
-        data = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
-        c.request(method, path, data, headers or {})
-        r = c.getresponse()
-        text = r.read().decode()
-        c.close()
-        is_json = (r.getheader("content-type") or "").startswith("application/json")
-        return r.status, json.loads(text) if is_json else text, r.headers
-
-    def open_stream(self, path, body):
-        """A socket on which the request was sent."""
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
-        data = json.dumps(body).encode()
-        s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" %
-                  (path.encode(), len(data)) + data)
-        return s
-
-    def stats(self):
-        return self.ask("GET", "/stats")[1]
-
-    def end(self):
-        if self.p.poll() is None:
-            self.p.send_signal(signal.SIGTERM)
-            self.p.wait(WAIT_S)
-        if not self.p.stderr.closed:
-            self.said += self.p.stderr.read()
-            self.p.stderr.close()
-        return self.p.returncode
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.p.kill()
-        self.end()
 
 
 def user(text, **more):
@@ -186,6 +130,9 @@ class Serve(ModelTest):
                 self.assertEqual(error["code"], code, got)
                 self.assertEqual(error["param"], param, got)
             self.assertTrue(error["message"])
+        status, got, _ = self.server.ask("POST", MESSAGES, {"thread": {"type": "create"}})
+        self.assertEqual(got["error"]["details"],
+                         {"error_code": "thread_unsupported_request", "unsupported": []})
         self.assertEqual(self.server.ask("GET", CHAT)[0], 405)
         self.assertEqual(self.server.ask("DELETE", "/health")[0], 405)
 
@@ -336,6 +283,15 @@ class Operation(ModelTest):
             s.wait("draining")
             s.p.send_signal(signal.SIGINT)
             self.assertEqual(s.p.wait(WAIT_S), 0)
+        for path, word in ((CHAT, b'"code":"unavailable"'), (MESSAGES, b"event: error")):
+            with Server(self.model, "--drain-s", 1) as s, contextlib.closing(s.open_stream(
+                    path, user("x", max_tokens=30000, ignore_eos=True, stream=True))) as stream:
+                got = stream.recv(4096)
+                s.p.send_signal(signal.SIGTERM)
+                while piece := stream.recv(65536):
+                    got += piece
+                self.assertIn(word, got[-1000:])
+                self.assertEqual(s.p.wait(WAIT_S), 0)
 
     def test_restart_keeps_turns(self):
         """A turn of calls is rendered as it was sampled, by another process too."""

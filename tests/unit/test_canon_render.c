@@ -236,6 +236,12 @@ static void limits(void **state)
     assert_true(warns("max_tokens was cut"));
     parse(HD_DIALECT_CHAT, "{\"messages\": [" ASKS("123456") "]" OFF);
     assert_int_equal(finish(&small), HD_E_LIMIT);
+    assert_string_equal(err.text,
+                        "this model's maximum context length is 9 tokens, and the prompt has 10");
+    parse(HD_DIALECT_MESSAGES,
+          "{\"messages\": [" ASKS("123456") "], \"max_tokens\": 1, "
+                                            "\"thinking\": {\"type\": \"disabled\"}}");
+    assert_int_equal(finish(&small), HD_E_LIMIT);
     assert_string_equal(err.text, "prompt is too long: 10 tokens > 9 maximum");
 }
 
