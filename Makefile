@@ -2,7 +2,7 @@
 # On a fresh Debian 12 machine every target installs what it needs (tools/setup.sh says what).
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check asan tsan matrix soak cross fuzz cover bench oracle page api install clean help setup
+.PHONY: all demo test check asan tsan matrix soak load cross fuzz cover bench oracle page api install clean help setup
 
 BUILD  := build
 T      ?= 60
@@ -51,6 +51,11 @@ soak: ## the engine under mixed load for MINUTES: memory must stay flat, answers
 	@tools/setup.sh test
 	@$(call cmake,release)
 	$(BUILD)/tests/soak_engine $(MINUTES) $(SEED)
+
+load: ## 64 streaming clients on the server for MINUTES, some of which leave: nothing may fail, memory is flat
+	@tools/setup.sh test
+	@$(call cmake,program)
+	@python3 tests/soak/load_serve.py $(BUILD)/hadal models/demo $$(($(MINUTES) * 60)) $(SEED)
 
 cross: ## build the op tests for aarch64 and run them under qemu
 	@tools/setup.sh cross
