@@ -75,6 +75,7 @@ void hd_sha256_add(hd_sha256 *s, const void *data, size_t n)
     if (n == 0) return; /* data may be NULL then */
     const uint8_t *p = data;
     size_t held = s->n % sizeof s->block;
+    if (n == 0) return; /* of a text that is nowhere */
     s->n += n;
     if (held > 0) {
         size_t take = sizeof s->block - held < n ? sizeof s->block - held : n;

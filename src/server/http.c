@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,13 +83,21 @@ static void on_connection_closed(struct evhttp_connection *con, void *arg)
     if (!evhttp_request_get_connection(req)) evhttp_request_free(req);
 }
 
+/* Of a reset libevent tells as EV_READ, not EV_CLOSED; but EV_READ is also the client's next
+ * request that comes early, and may lie in front of the reset. */
+static bool has_left(evutil_socket_t fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLERR | POLLHUP));
+}
+
 /* The kernel has seen the client's FIN or RST. evhttp does not look while an answer is made. */
 static void on_client_left(evutil_socket_t fd, short what, void *arg)
 {
     hd_http_call *c = arg;
     struct evhttp_connection *con = c->con;
-    (void)fd;
     (void)what;
+    if (!has_left(fd)) return;
     tell_gone(c);
     drop_call(c);
     evhttp_connection_free(con);
@@ -121,7 +130,7 @@ static void on_request(struct evhttp_request *req, void *arg)
     c->next = h->calls;
     if (c->next) c->next->prev = c;
     h->calls = c;
-    c->closed = event_new(h->base, fd, EV_CLOSED | EV_ET, on_client_left, c);
+    c->closed = event_new(h->base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_client_left, c);
     if (c->closed) event_add(c->closed, NULL);
     evhttp_connection_set_closecb(con, on_connection_closed, c);
     h->opts.on_call(h->opts.ctx, c);

@@ -39,6 +39,19 @@ static void test_known(void **state)
           "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
 }
 
+/* No bytes may have no address; UBSan sees memcpy. */
+static void test_nothing(void **state)
+{
+    (void)state;
+    hd_sha256 s;
+    hd_sha256_init(&s);
+    hd_sha256_add(&s, "ab", 2);
+    hd_sha256_add(&s, NULL, 0);
+    hd_sha256_add(&s, "c", 1);
+    assert_string_equal(hex(&s),
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
 static void test_million(void **state)
 {
     (void)state;
@@ -75,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known),
+        cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_million),
         cmocka_unit_test(test_pieces),
     };
