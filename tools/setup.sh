@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 [ "${HADAL_SETUP:-on}" = off ] && exit 0
 
-build="gcc libc6-dev cmake ninja-build pkg-config libedit-dev libevent-dev libssl-dev libinih-dev libsystemd-dev"
+build="gcc libc6-dev cmake ninja-build pkg-config libedit-dev libevent-dev libssl-dev libinih-dev libsystemd-dev libncurses-dev"
 case "${1:-build}" in
 build) want="$build" ;;
 test) want="$build libcmocka-dev libpcre2-dev python3" ;;

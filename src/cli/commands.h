@@ -8,6 +8,7 @@
     X("run", cmd_run, "write on from a prompt, or answer it")                                      \
     X("chat", cmd_chat, "a dialogue in the terminal")                                              \
     X("serve", cmd_serve, "the OpenAI and Anthropic APIs over HTTP, and a page to look at")        \
+    X("top", cmd_top, "a running server, live in the terminal")                                    \
     X("batch", cmd_batch, "many requests at once, as lines of JSON")                               \
     X("eval", cmd_eval, "how well a model does the tasks beside it")                               \
     X("synth", cmd_synth, "write a checkpoint with random weights")                                \
