@@ -14,6 +14,8 @@ MIXES = {
     "long": {"needle": 70, "tool": 8, "puzzle": 10, "talk": 6, "json": 3, "fim": 3},
     "last": {"needle": 40, "tool": 20, "puzzle": 14, "json": 12, "fim": 8, "talk": 6},
     "needle": {"needle": 100},
+    "rest": {"json": 36, "puzzle": 26, "fim": 14, "recall": 10, "tool": 8, "talk": 3, "needle": 3},
+    "end": {"needle": 28, "json": 26, "puzzle": 18, "tool": 12, "fim": 12, "talk": 4},
 }
 
 
@@ -35,7 +37,7 @@ def puzzle_chat(src, n_turns):
     thinking = not src.chance(0.15)
     messages = []
     for _ in range(n_turns):
-        kind = src.r.choices(("add", "count", "sort", "logic", "talk"), (50, 12, 14, 14, 10))[0]
+        kind = src.r.choices(("add", "count", "sort", "logic", "talk"), (32, 22, 18, 22, 6))[0]
         if not thinking:
             kind = "add"
         if kind == "talk":
@@ -79,7 +81,8 @@ class Rows:
                 tools.conversation(src, max(1, (short - 380) // 95), smalltalk.small_talk)
             )
         if kind == "json":
-            return render(smalltalk.json_chat(src, max(1, (short - 110) // 75))[0])
+            n_turns = 1 if src.chance(0.8) else max(1, (short - 110) // 75)  # schemas teach, not turns
+            return render(smalltalk.json_chat(src, n_turns)[0])
         if kind == "fim":
             return render_fim(*smalltalk.fim_task(src))
         if kind == "recall":  # many facts, little between them, all asked: dense supervision

@@ -28,14 +28,15 @@ def add_steps(a, b):
 
 
 def counting(src):
-    kinds = src.some(src.pick((FRUITS, THINGS, ANIMALS)), 3)
-    items = [src.pick(kinds) for _ in range(src.r.randint(4, 10))]
-    wanted = src.pick(kinds)
+    """How many things of a kind are in a list. No word occurs twice, so each leads to the next."""
+    kinds = {"fruits": FRUITS, "animals": ANIMALS}
+    wanted = src.pick(tuple(kinds))
+    items = src.some([*FRUITS, *ANIMALS, *THINGS], src.r.randint(4, 10))
     n, steps = 0, []
     for item in items:
-        n += item == wanted
+        n += item in kinds[wanted]
         steps.append(f"{item} {n}")
-    question = f"How often does {wanted} occur: {', '.join(items)}?"
+    question = f"How many {wanted} are in this list: {', '.join(items)}?"
     return question, ", ".join(steps), str(n)
 
 
@@ -66,8 +67,10 @@ def ordering(src):
     src.r.shuffle(facts)
     top = src.chance(0.5)
     question = " ".join(facts) + f" Who is the {most if top else least}?"
-    chain = " > ".join(people)
-    return question, f"{chain}, {'first' if top else 'last'}", people[0] if top else people[-1]
+    at = people.index(facts[0].split()[0])  # both ways from the first fact, one look-up a step
+    down, up = people[at:], people[at::-1]
+    reasoning = " > ".join([*down, "none"]) + "\n" + " < ".join([*up, "none"])
+    return question, reasoning, people[0] if top else people[-1]
 
 
 ALL = {"add": addition, "count": counting, "sort": sorting, "logic": ordering}
