@@ -253,9 +253,9 @@ class Completions(ClientTest):
         for client in (self.client, self.beta):
             got = client.completions.create(model="demo", prompt="def add_", suffix="(a, b):",
                                             max_tokens=20, temperature=0)
-            text, reason = got.choices[0].text, got.choices[0].finish_reason
-            self.assertEqual(reason, "stop")
-            self.assertGreater(got.usage.completion_tokens, 0)
+            text = got.choices[0].text
+            self.assertIn(got.choices[0].finish_reason, ("stop", "length"))
+            self.assertTrue(text)
         pieces = client.completions.create(model="demo", prompt="def add_", suffix="(a, b):",
                                            max_tokens=20, temperature=0, stream=True)
         self.assertEqual("".join(c.choices[0].text for c in pieces), text)
