@@ -166,6 +166,7 @@ static hd_status make_writer(hd_exchange *x, int32_t n_prompt, hd_err *err)
 static hd_status submit(hd_exchange *x, hd_submit *submit, hd_err *err)
 {
     submit->group = submit->user = x->group;
+    if (submit->priority > 0) submit->priority = 0; /* a client may step back, not in front */
     submit->queue_timeout_ms = (int64_t)x->s->opts.queue_timeout_s * 1000;
     if (!x->canon.has_seed) HD_ASSERT(getrandom(&submit->how.seed, 8, 0) == 8);
     HD_TRY(make_writer(x, submit->n_ids, err));
