@@ -11,7 +11,6 @@
 #include "text/tokenizer.h"
 
 #define MAX_REPLY_BYTES ((size_t)1 << 20)
-#define MAX_OUT_BYTES   ((size_t)256 << 20)
 
 /* ---- models -----------------------------------------------------------------------------------*/
 
@@ -211,7 +210,7 @@ static hd_status detokenize(hd_exchange *x, const hd_json *body, hd_err *err)
         HD_FAIL(err, HD_E_FORMAT, "'tokens' must be an array of token ids");
     HD_TRY(hd_decoder_create(x->s->tokenizer, 0, &d, err));
     hd_buf all;
-    hd_buf_init(&all, MAX_OUT_BYTES);
+    hd_buf_init(&all, HD_MAX_OUT_BYTES);
     for (const hd_json *t = tokens->child; t && st == HD_OK; t = t->next) {
         int64_t id;
         st = hd_json_i64(t, 0, x->s->info.vocab_size - 1, &id, err);
@@ -256,7 +255,7 @@ hd_status hd_endpoint_work(hd_exchange *x, const hd_json *body, hd_err *err)
 {
     hd_status st;
     hd_ids ids;
-    hd_ids_init(&ids, (size_t)1 << 28);
+    hd_ids_init(&ids, HD_MAX_PROMPT_IDS);
     switch (x->task) {
     case HD_TASK_TOKENIZE: st = tokenize(x, body, &ids, err); break;
     case HD_TASK_DETOKENIZE: st = detokenize(x, body, err); break;

@@ -17,9 +17,7 @@
 #include "server/serve_parts.h"
 
 #define MAX_TREE_BYTES ((size_t)1 << 30) /* of what a body is read into */
-#define MAX_OUT_BYTES  ((size_t)256 << 20)
 #define BODY_SLACK     ((size_t)64)
-#define MAX_PROMPT_IDS ((size_t)1 << 28)
 
 /* ---- begin, end -------------------------------------------------------------------------------*/
 
@@ -32,10 +30,9 @@ static void on_gone(void *arg)
 }
 
 void hd_exchange_begin(hd_serve *s, hd_http_call *call, hd_task task, hd_dialect dialect,
-                       const hd_key *key, const char *request_id)
+                       hd_key *key, const char *request_id)
 {
     hd_exchange *x = hd_mem_calloc(1, sizeof *x);
-    size_t max_body = s->opts.http.max_body_bytes ? s->opts.http.max_body_bytes : (size_t)32 << 20;
     x->s = s;
     x->call = call;
     x->task = task;
@@ -43,16 +40,16 @@ void hd_exchange_begin(hd_serve *s, hd_http_call *call, hd_task task, hd_dialect
     x->began_ns = x->last_ns = hd_clock_ns();
     snprintf(x->request_id, sizeof x->request_id, "%s", request_id);
     hd_arena_init(&x->arena, MAX_TREE_BYTES);
-    hd_buf_init(&x->body, max_body + BODY_SLACK);
-    hd_buf_init(&x->out, MAX_OUT_BYTES);
-    hd_ids_init(&x->sampled, MAX_PROMPT_IDS);
+    hd_buf_init(&x->body, s->opts.http.max_body_bytes + BODY_SLACK);
+    hd_buf_init(&x->out, HD_MAX_OUT_BYTES);
+    hd_ids_init(&x->sampled, HD_MAX_PROMPT_IDS);
     hd_http_take_body(call, &x->body);
     hd_http_on_gone(call, on_gone, x);
     if (key) {
         x->has_key = true;
         memcpy(x->key, key->digest, sizeof x->key);
         snprintf(x->key_name, sizeof x->key_name, "%s", key->name);
-        hd_keys_find_digest(&s->keys, key->digest)->n_running++;
+        key->n_running++;
     }
     x->next = s->open;
     if (x->next) x->next->prev = x;
@@ -184,7 +181,7 @@ static hd_status generate(hd_exchange *x, const hd_json *body, hd_err *err)
     HD_TRY(check_model(x, err));
     HD_TRY(check_cap(x, err));
     HD_TRY(hd_history_restore(x, err));
-    hd_ids_init(&ids, MAX_PROMPT_IDS);
+    hd_ids_init(&ids, HD_MAX_PROMPT_IDS);
     hd_status st = hd_canon_render(&x->canon, &x->s->opts.rules, x->s->tokenizer, &x->arena, &ids,
                                    &request, &constraint, err);
     if (st == HD_OK) st = hd_history_begin(x, &ids, err);

@@ -405,7 +405,7 @@ static hd_status listen_on(hd_http *h, hd_err *err)
 static void fill_defaults(hd_http_opts *o)
 {
     if (!o->host) o->host = "127.0.0.1";
-    if (!o->max_body_bytes) o->max_body_bytes = (size_t)32 << 20;
+    if (!o->max_body_bytes) o->max_body_bytes = HD_HTTP_MAX_BODY_BYTES;
     if (!o->max_unsent_bytes) o->max_unsent_bytes = (size_t)1 << 20;
     if (!o->max_connections) o->max_connections = 4096;
     if (!o->io_timeout_s) o->io_timeout_s = 60;

@@ -19,6 +19,8 @@
 typedef struct hd_http hd_http;
 typedef struct hd_http_call hd_http_call;
 
+#define HD_HTTP_MAX_BODY_BYTES ((size_t)32 << 20) /* unless told otherwise */
+
 typedef struct hd_http_opts {
     const char *host;                 /* to listen on: name or address */
     uint16_t port;                    /* 0: a free one */

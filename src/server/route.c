@@ -50,7 +50,7 @@ static bool is_messages(hd_str path)
 
 /* ---- answers ----------------------------------------------------------------------------------*/
 
-void hd_serve_add_headers(hd_http_call *call, const char *request_id)
+static void add_headers(hd_http_call *call, const char *request_id)
 {
     hd_http_add_header(call, "x-request-id", request_id); /* the OpenAI clients read this one, */
     hd_http_add_header(call, "request-id", request_id);   /* the Anthropic clients that one */
@@ -147,7 +147,7 @@ void hd_serve_on_call(void *ctx, hd_http_call *call)
     asked a = {.s = ctx, .call = call, .id = "req_"};
     hd_key *key = NULL;
     hd_randid(a.id + 4, HD_REQUEST_ID_BYTES - 5);
-    hd_serve_add_headers(call, a.id);
+    add_headers(call, a.id);
     a.path = strip_prefixes(hd_http_path(call));
     if (is_messages(a.path)) a.dialect = HD_DIALECT_MESSAGES;
     switch (hd_http_get_defect(call)) {

@@ -107,6 +107,7 @@ static void on_signal(void *ctx, int number)
 static void fill_defaults(hd_serve_opts *o)
 {
     if (!o->reasoning_field) o->reasoning_field = "reasoning_content";
+    if (!o->http.max_body_bytes) o->http.max_body_bytes = HD_HTTP_MAX_BODY_BYTES;
     if (!o->n_workers) o->n_workers = 2;
     if (!o->max_open) o->max_open = 4096;
     if (o->max_open > DONE_PLACES) o->max_open = DONE_PLACES;

@@ -46,6 +46,9 @@ typedef enum hd_task {
     HD_TASK_RENDER
 } hd_task;
 
+#define HD_MAX_OUT_BYTES    ((size_t)256 << 20) /* of one answer */
+#define HD_MAX_PROMPT_IDS   ((size_t)1 << 28)
+
 #define HD_REQUEST_ID_BYTES 29 /* "req_", 24 characters, NUL */
 
 struct hd_exchange {
@@ -83,8 +86,6 @@ struct hd_exchange {
 
 /** hd_http_opts.on_call. */
 void hd_serve_on_call(void *ctx, hd_http_call *call);
-/** Headers that every answer has. */
-void hd_serve_add_headers(hd_http_call *call, const char *request_id);
 /** An error as the whole answer; finishes the call. */
 void hd_serve_refuse(hd_serve *s, hd_http_call *call, hd_dialect dialect, hd_refusal why,
                      const char *message, const char *path, const char *request_id);
@@ -93,7 +94,7 @@ void hd_serve_refuse(hd_serve *s, hd_http_call *call, hd_dialect dialect, hd_ref
 
 /** Begin with a request; `key` may be NULL. The call is the exchange's from now on. */
 void hd_exchange_begin(hd_serve *s, hd_http_call *call, hd_task task, hd_dialect dialect,
-                       const hd_key *key, const char *request_id);
+                       hd_key *key, const char *request_id);
 /** A worker's part. */
 void hd_exchange_work(void *item);
 /** Behind a worker's part. */

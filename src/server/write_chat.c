@@ -8,9 +8,7 @@
 /* Up to the delta, whose members follow. */
 static void begin_chunk(hd_writer *w, hd_buf *out)
 {
-    if (w->head.len == 0) hd_put_envelope(w, "chat.completion.chunk", &w->head);
-    hd_buf_addz(out, "data: ");
-    hd_buf_add_str(out, hd_buf_str(&w->head));
+    hd_put_chunk_head(w, "chat.completion.chunk", out);
     hd_buf_addz(out, ",\"choices\":[{\"index\":0,\"delta\":{");
 }
 
@@ -26,10 +24,7 @@ static void end_chunk(hd_writer *w, const char *list, const char *reason, hd_buf
     } else {
         hd_buf_addz(out, "null");
     }
-    if (reason)
-        hd_put_strz(out, ",\"finish_reason\":", reason);
-    else
-        hd_buf_addz(out, ",\"finish_reason\":null");
+    hd_put_finish_reason(out, reason);
     hd_buf_addz(out, w->request->wants_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
 }
 
@@ -38,12 +33,6 @@ static void begin(hd_writer *w, hd_buf *out)
     begin_chunk(w, out);
     hd_buf_addz(out, "\"role\":\"assistant\",\"content\":\"\"");
     end_chunk(w, NULL, NULL, out);
-}
-
-static void put_ping(hd_writer *w, hd_buf *out)
-{
-    (void)w;
-    hd_buf_addz(out, ": keep-alive\n\n");
 }
 
 static void put_open_call(const hd_writer *w, const hd_part *p, int32_t index, hd_str args,
@@ -105,14 +94,6 @@ static void finish(hd_writer *w, const hd_event *end, hd_buf *out)
     begin_chunk(w, out);
     end_chunk(w, NULL, reason_name(hd_writer_reason(w, end)), out);
     hd_put_done(w, end, out);
-}
-
-static void fail(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out)
-{
-    if (w->is_starved)
-        finish(w, &(hd_event){.n_prompt = w->opts.n_prompt, .n_generated = w->n_tokens}, out);
-    else
-        hd_put_stream_error(w, why, err, out);
 }
 
 /* ---- a whole answer ---------------------------------------------------------------------------*/
@@ -206,11 +187,11 @@ const hd_dialect_ops hd_write_chat = {
     .answer_prefix = "chatcmpl-",
     .call_prefix = "call_",
     .begin = begin,
-    .ping = put_ping,
+    .ping = hd_put_keep_alive,
     .open = open_part,
     .delta = put_delta,
     .finish = finish,
-    .fail = fail,
+    .fail = hd_put_failed_chunks,
     .whole = put_whole,
     .token = hd_writer_list_token,
 };

@@ -26,10 +26,7 @@ static void put_choice(hd_writer *w, hd_str text, const char *reason, hd_buf *ou
     hd_put_str(out, ",\"choices\":[{\"text\":", text);
     hd_buf_addz(out, ",\"index\":0");
     put_columns(w, out);
-    if (reason)
-        hd_put_strz(out, ",\"finish_reason\":", reason);
-    else
-        hd_buf_addz(out, ",\"finish_reason\":null");
+    hd_put_finish_reason(out, reason);
     hd_buf_addz(out, "}]");
 }
 
@@ -45,9 +42,7 @@ static const char *reason_name(hd_reason why)
 
 static void put_chunk(hd_writer *w, hd_str text, const char *reason, hd_buf *out)
 {
-    if (w->head.len == 0) hd_put_envelope(w, "text_completion", &w->head);
-    hd_buf_addz(out, "data: ");
-    hd_buf_add_str(out, hd_buf_str(&w->head));
+    hd_put_chunk_head(w, "text_completion", out);
     put_choice(w, text, reason, out);
     hd_buf_addz(out, w->request->wants_usage ? ",\"usage\":null}\n\n" : "}\n\n");
 }
@@ -57,24 +52,10 @@ static void put_delta(hd_writer *w, const hd_part *p, hd_str more, hd_buf *out)
     if (p->kind == HD_PART_TEXT) put_chunk(w, more, NULL, out);
 }
 
-static void put_ping(hd_writer *w, hd_buf *out)
-{
-    (void)w;
-    hd_buf_addz(out, ": keep-alive\n\n");
-}
-
 static void finish(hd_writer *w, const hd_event *end, hd_buf *out)
 {
     put_chunk(w, HD_STR(""), reason_name(hd_writer_reason(w, end)), out);
     hd_put_done(w, end, out);
-}
-
-static void fail(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out)
-{
-    if (w->is_starved)
-        finish(w, &(hd_event){.n_prompt = w->opts.n_prompt, .n_generated = w->n_tokens}, out);
-    else
-        hd_put_stream_error(w, why, err, out);
 }
 
 static void put_whole(hd_writer *w, const hd_event *end, hd_buf *out)
@@ -108,10 +89,10 @@ static void take_token(hd_writer *w, const hd_event *e, hd_buf *out)
 const hd_dialect_ops hd_write_completions = {
     .answer_prefix = "cmpl-",
     .call_prefix = "call_",
-    .ping = put_ping,
+    .ping = hd_put_keep_alive,
     .delta = put_delta,
     .finish = finish,
-    .fail = fail,
+    .fail = hd_put_failed_chunks,
     .whole = put_whole,
     .token = take_token,
 };

@@ -132,8 +132,15 @@ void hd_put_envelope(const hd_writer *w, const char *object, hd_buf *out);
 void hd_put_usage(const hd_event *end, hd_buf *out);
 /** The last chunks of Chat and Completions: usage, if asked for, and the end. */
 void hd_put_done(const hd_writer *w, const hd_event *end, hd_buf *out);
-/** data: {"error": …} */
-void hd_put_stream_error(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out);
+/** What each chunk of Chat and Completions begins with: `data: ` and the envelope. */
+void hd_put_chunk_head(hd_writer *w, const char *object, hd_buf *out);
+/** "finish_reason" of Chat and Completions. @param reason NULL: there is more. */
+void hd_put_finish_reason(hd_buf *out, const char *reason);
+/** hd_dialect_ops.ping of Chat and Completions: a comment. */
+void hd_put_keep_alive(hd_writer *w, hd_buf *out);
+/** hd_dialect_ops.fail of Chat and Completions: an end without memory is an end with a reason of
+ * its own; else `data: {"error": …}`. */
+void hd_put_failed_chunks(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out);
 
 /* ---- log probabilities (writer_logprobs.c) ---- */
 

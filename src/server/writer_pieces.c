@@ -40,6 +40,39 @@ void hd_put_usage(const hd_event *end, hd_buf *out)
                 end->n_cached, end->n_prompt - end->n_cached);
 }
 
+void hd_put_chunk_head(hd_writer *w, const char *object, hd_buf *out)
+{
+    if (w->head.len == 0) hd_put_envelope(w, object, &w->head);
+    hd_buf_addz(out, "data: ");
+    hd_buf_add_str(out, hd_buf_str(&w->head));
+}
+
+void hd_put_finish_reason(hd_buf *out, const char *reason)
+{
+    if (reason)
+        hd_put_strz(out, ",\"finish_reason\":", reason);
+    else
+        hd_buf_addz(out, ",\"finish_reason\":null");
+}
+
+void hd_put_keep_alive(hd_writer *w, hd_buf *out)
+{
+    (void)w;
+    hd_buf_addz(out, ": keep-alive\n\n");
+}
+
+void hd_put_failed_chunks(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out)
+{
+    const hd_event end = {.n_prompt = w->opts.n_prompt, .n_generated = w->n_tokens};
+    if (w->is_starved) {
+        w->ops->finish(w, &end, out);
+        return;
+    }
+    hd_buf_addz(out, "data: ");
+    hd_api_error_body(w->request->dialect, why, err->text, err->path, "", out);
+    hd_buf_addz(out, "\n\n");
+}
+
 void hd_put_done(const hd_writer *w, const hd_event *end, hd_buf *out)
 {
     if (w->request->wants_usage) {
@@ -50,11 +83,4 @@ void hd_put_done(const hd_writer *w, const hd_event *end, hd_buf *out)
         hd_buf_addz(out, "}\n\n");
     }
     hd_buf_addz(out, "data: [DONE]\n\n");
-}
-
-void hd_put_stream_error(hd_writer *w, hd_refusal why, const hd_err *err, hd_buf *out)
-{
-    hd_buf_addz(out, "data: ");
-    hd_api_error_body(w->request->dialect, why, err->text, err->path, "", out);
-    hd_buf_addz(out, "\n\n");
 }
